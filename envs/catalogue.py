@@ -1,0 +1,102 @@
+"""The shop's items: latent qualities nobody sees, and the noisy view of them that everybody does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.envs.preset import Preset
+from perennial.envs.random_numbers import table_generator
+
+FEATURES = 16
+
+# Assumed, in logits unless said otherwise; no open log identifies them.
+APPEAL_SCALE = 0.4  # spread of appeal, Student t with 4 degrees of freedom: heavy-tailed
+QUALITY_NOISE = 1.0  # spread of quality around its fall with appeal (clickbait), before the logistic
+CART_QUALITY = 1.0  # how much more often a click on a good item (quality 1 against 0) ends in the cart
+NOT_INTERESTED = 0.02  # chance that an examined, unclicked item of quality 0 is waved away
+FEATURE_NOISE = 0.3  # noise of the observable features, in units of their own spread
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """N items. All float32 (N,) unless noted.
+
+    ``category`` int32 in [0, C). ``latent`` (N, d), entries of variance 1/d. ``appeal`` logits. ``quality`` in (0, 1).
+    ``price`` in the shop's currency, > 0. ``price_deviation``: log price against its category, in standard deviations.
+    ``cart_logit``: logit of a cart given a click, before drift. ``buy`` chance of a purchase given a cart.
+    ``not_interested`` chance given examined and not clicked. ``features`` (N, 16): a noisy view of latents, appeal,
+    quality and price.
+    """
+
+    category: NDArray[np.int32]
+    latent: NDArray[np.float32]
+    appeal: NDArray[np.float32]
+    quality: NDArray[np.float32]
+    price: NDArray[np.float32]
+    price_deviation: NDArray[np.float32]
+    cart_logit: NDArray[np.float32]
+    buy: NDArray[np.float32]
+    not_interested: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.category)
+
+
+def items_per_category(base_share: NDArray[np.float64], n_items: int) -> NDArray[np.int64]:
+    """int64 (C,): numbers of items by base share, at least one each, summing to `n_items` (largest remainders)."""
+    exact = base_share * (n_items - len(base_share))
+    counts = np.floor(exact).astype(np.int64)
+    short = n_items - len(base_share) - counts.sum()
+    counts[np.argsort(counts - exact, kind="stable")[:short]] += 1
+    return counts + 1
+
+
+def generate_catalogue(preset: Preset, n_items: int, dim: int, seed: int) -> Catalogue:
+    """A catalogue in the preset's image; a pure function of its arguments."""
+    rng = table_generator(seed, "catalogue")
+    counts = items_per_category(np.asarray(preset.base_share), n_items)
+    category = rng.permutation(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+    latent = rng.standard_normal((n_items, dim)) / np.sqrt(dim)
+    appeal_z = rng.standard_t(4, n_items)
+    quality = _logistic(-0.5 * appeal_z + QUALITY_NOISE * rng.standard_normal(n_items))
+    price_z = rng.standard_normal(n_items)
+    log_price = np.asarray(preset.log_price_mean)[category] + np.asarray(preset.log_price_std)[category] * price_z
+    cart_logit = _logit(preset.cart_given_click) + CART_QUALITY * (quality - 0.5)
+    f32 = np.float32
+    return Catalogue(
+        category=category,
+        latent=latent.astype(f32),
+        appeal=(APPEAL_SCALE * appeal_z).astype(f32),
+        quality=quality.astype(f32),
+        price=np.exp(log_price).astype(f32),
+        price_deviation=price_z.astype(f32),
+        cart_logit=cart_logit.astype(f32),
+        buy=np.full(n_items, preset.purchase_given_cart, dtype=f32),
+        not_interested=(NOT_INTERESTED * (1 - quality)).astype(f32),
+        features=_view(rng, latent * np.sqrt(dim), [appeal_z / np.sqrt(2), 2 * quality - 1, price_z]).astype(f32),
+    )
+
+
+def _view(
+    rng: np.random.Generator, latent: NDArray[np.float64], extra: list[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """(N, 16): the latents, turned into the free columns by a random map if they are more, then `extra`; plus noise."""
+    free = FEATURES - len(extra)
+    turn = rng.standard_normal((latent.shape[1], free)) / np.sqrt(latent.shape[1])
+    shown = np.einsum("nd,df->nf", latent, turn) if latent.shape[1] > free else np.zeros((len(latent), free))
+    if latent.shape[1] <= free:
+        shown[:, : latent.shape[1]] = latent
+    view = np.concatenate([shown, np.stack(extra, axis=1)], axis=1)
+    return view + FEATURE_NOISE * rng.standard_normal(view.shape)
+
+
+def _logistic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-x))
+
+
+def _logit(p: float) -> float:
+    return float(np.log(p / (1 - p)))

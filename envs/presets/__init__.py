@@ -1,0 +1,1 @@
+"""Presets fitted to real logs, as JSON written by `perennial-calibrate`."""

@@ -1,0 +1,79 @@
+"""The shop's visitors: tastes, patience and sensitivity nobody sees, and the noisy view of them that everybody does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.envs.observations import USER_BOUND
+from perennial.envs.preset import Preset
+from perennial.envs.random_numbers import table_generator
+
+FEATURES = 16
+
+# Assumed; no open log identifies them.
+LATENT_SCALE = 0.5  # spread of <p_u, q_i> over items, in logits
+TASTE_FLOOR = -4.0  # a category nobody would ever click: its log-taste is cut there
+PRICE_SENSITIVITY = 0.2  # mean fall of the logit with one standard deviation of log price; gamma with shape 2
+SENSITIVITY_SHAPE = 10.0  # gamma shape of the sensitivity to the season, mean 1
+PATIENCE_SHARE = 0.5  # share of the variance of a visit's patience that is the visitor's own
+FEATURE_NOISE = 0.5  # noise of the observable attributes, in units of their own spread
+
+
+@dataclass(frozen=True)
+class Visitors:
+    """U users. All float32 (U,) unless noted.
+
+    ``latent`` (U, d). ``taste`` (U, C): log of the user's category share over the base share. ``price_sensitivity``
+    >= 0, logits per standard deviation of log price. ``sensitivity`` > 0 to the season, mean 1. ``patience``: the
+    user's own part of a visit's patience, variance `PATIENCE_SHARE`. ``arrival_share`` float64 (U,): cumulative share
+    of visits, ends at 1.
+    ``features`` (U, 16): a noisy view of tastes and latents.
+    """
+
+    latent: NDArray[np.float32]
+    taste: NDArray[np.float32]
+    price_sensitivity: NDArray[np.float32]
+    sensitivity: NDArray[np.float32]
+    patience: NDArray[np.float32]
+    arrival_share: NDArray[np.float64]
+    features: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.sensitivity)
+
+
+def generate_visitors(preset: Preset, n_users: int, dim: int, seed: int) -> Visitors:
+    """Visitors in the preset's image; a pure function of its arguments."""
+    rng = table_generator(seed, "visitors")
+    base = np.asarray(preset.base_share)
+    shares = rng.standard_gamma(preset.world_taste_concentration * base, (n_users, len(base)), dtype=np.float64)
+    shares = np.maximum(shares, 1e-12)
+    shares /= shares.sum(axis=1, keepdims=True)
+    taste = np.maximum(np.log(shares / base), TASTE_FLOOR)
+    latent = rng.standard_normal((n_users, dim), dtype=np.float32) * np.float32(LATENT_SCALE)
+    activity = np.cumsum(rng.gamma(preset.activity_shape, 1.0, n_users) + 1e-6)
+    f32 = np.float32
+    return Visitors(
+        latent=latent,
+        taste=taste.astype(f32),
+        price_sensitivity=rng.gamma(2.0, PRICE_SENSITIVITY / 2.0, n_users).astype(f32),
+        sensitivity=rng.gamma(SENSITIVITY_SHAPE, 1 / SENSITIVITY_SHAPE, n_users).astype(f32),
+        patience=(np.sqrt(PATIENCE_SHARE) * rng.standard_normal(n_users)).astype(f32),
+        arrival_share=activity / activity[-1],
+        features=_view(rng, taste, latent / np.float32(LATENT_SCALE)),
+    )
+
+
+def _view(rng: np.random.Generator, taste: NDArray[np.float64], latent: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 (U, 16): eight random directions of the tastes, eight of the latents, each of unit spread; plus noise."""
+    half = FEATURES // 2
+    view = np.empty((len(taste), FEATURES), dtype=np.float32)
+    for columns, table in ((slice(0, half), taste), (slice(half, FEATURES), latent)):
+        turn = rng.standard_normal((table.shape[1], half))
+        shown = np.einsum("uc,cf->uf", table, turn)
+        view[:, columns] = (shown - shown.mean(axis=0)) / (shown.std(axis=0) + 1e-9)
+    view += np.float32(FEATURE_NOISE) * rng.standard_normal(view.shape, dtype=np.float32)
+    return np.clip(view, -USER_BOUND, USER_BOUND, out=view)
