@@ -1,0 +1,118 @@
+"""The logs behind the committed presets: files, columns, source and licence, so that one short command refits each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from perennial.envs.calibration.logs import PurchaseLog, read_purchases
+from perennial.envs.calibration.sessions import ClickLog, read_clicks
+from perennial.envs.preset import Source
+
+CC_BY = "Creative Commons Attribution 4.0 International (CC BY 4.0), https://creativecommons.org/licenses/by/4.0/"
+
+
+@dataclass(frozen=True)
+class ShopRecipe:
+    """A purchase log and how to read it; the arguments are those of `read_purchases`, files lie in one folder."""
+
+    name: str
+    title: str
+    source: Source
+    purchases: str
+    columns: Mapping[str, str]
+    categories: str
+    drop: tuple[str, ...] = ()
+    since: date | None = None
+    until: date | None = None
+    cancelled: str = ""
+
+    def read(self, folder: Path) -> PurchaseLog:
+        """The clean log."""
+        return read_purchases(
+            folder / self.purchases, self.columns, folder / self.categories,
+            self.drop, self.since, self.until, self.cancelled,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VisitRecipe:
+    """A click log and how to read it; the arguments are those of `read_clicks`."""
+
+    name: str
+    source: Source
+    clicks: str
+    columns: Mapping[str, str]
+
+    def read(self, folder: Path) -> ClickLog:
+        """The clean log."""
+        return read_clicks(folder / self.clicks, self.columns)
+
+
+GIFT_SHOP = ShopRecipe(
+    name="gift_shop",
+    title="A British giftware web shop; many of its customers are wholesalers",
+    source=Source(
+        name="Online Retail II (UCI dataset 502, doi:10.24432/C5CG6D), 2009-12-01 to 2010-11-30",
+        licence=CC_BY,
+        citation=(
+            "Chen D. (2019). Online Retail II [Dataset]. UCI Machine Learning Repository. doi:10.24432/C5CG6D. "
+            "See also Chen D., Sain S.L., Guo K. (2012), "
+            "J. Database Marketing & Customer Strategy Management 19(3):197-208."
+        ),
+        command="perennial-calibrate gift_shop --data online_retail_ii --out gift_shop.json",
+    ),
+    purchases="year1_2009-12-01_2010-11-30.parquet",
+    columns={
+        "user": "customer_id", "order": "invoice", "time": "invoice_date", "item": "stock_code",
+        "text": "description", "price": "unit_price", "quantity": "quantity",
+    },
+    categories="themes.csv",
+    drop=("admin",),
+    cancelled="C",
+)  # fmt: skip
+
+MARKETPLACE = ShopRecipe(
+    name="marketplace",
+    title="A general marketplace: purchases of a panel of US shoppers, a user's day taken as an order",
+    source=Source(
+        name="Open e-commerce 1.0 (Harvard Dataverse, doi:10.7910/DVN/YGLYDY), 2018-2019, 29 states",
+        licence="CC0 1.0, https://creativecommons.org/publicdomain/zero/1.0/",
+        citation=(
+            "Berke A., Calacci D., Mahari R., Yabe T., Larson K., Pentland A. Open e-commerce 1.0, five years of "
+            "crowdsourced U.S. Amazon purchase histories with user demographics. Scientific Data 11, 491 (2024). "
+            "doi:10.1038/s41597-024-03329-6"
+        ),
+        command="perennial-calibrate marketplace --data amazon_open_ecommerce --out marketplace.json",
+    ),
+    purchases="purchases_2018_2020.parquet",
+    columns={
+        "user": "user_id", "time": "order_date", "item": "asin",
+        "text": "category", "price": "unit_price", "quantity": "quantity",
+    },
+    categories="category_departments.csv",
+    until=date(2019, 12, 31),
+)  # fmt: skip
+
+CLOTHING_VISITS = VisitRecipe(
+    name="clothing_visits",
+    source=Source(
+        name="Clickstream data for online shopping (UCI dataset 553, doi:10.24432/C5QK7X), 2008-04 to 2008-06",
+        licence=CC_BY,
+        citation=(
+            "Lapczynski M., Bialowas S. (2013) Discovering Patterns of Users' Behaviour in an E-shop - Comparison of "
+            "Consumer Buying Behaviours in Poland and Other European Countries. Studia Ekonomiczne 151:144-153."
+        ),
+        command="perennial-calibrate clothing_visits --data eshop_clothing_2008 --out visits.json",
+    ),
+    clicks="clicks_2008-04_2008-06.parquet",
+    columns={
+        "session": "session_id", "order": "order", "category": "main_category",
+        "product": "model", "page": "page", "cell": "location",
+    },
+)  # fmt: skip
+
+SHOPS = {recipe.name: recipe for recipe in (GIFT_SHOP, MARKETPLACE)}
+VISITS = {recipe.name: recipe for recipe in (CLOTHING_VISITS,)}
