@@ -1,0 +1,134 @@
+"""From logged pages to gradient steps: checks of the log, batches, and the click loss over every slot shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from perennial.agents.base import Feedback, Observations, Spaces
+from perennial.agents.mf_transformer.factorisation import Factorisation
+from perennial.agents.mf_transformer.mixture import Mixture, Pages
+from perennial.agents.mf_transformer.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How weights learn: pages a step, the rate's peak, decoupled weight decay, and the largest norm of a gradient."""
+
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    clip: float
+
+
+def check_feedback(feedback: Feedback, spaces: Spaces, argument: str) -> None:
+    """Refuse pages that the model cannot learn from, naming the array, the fault and the first page that has it."""
+    floats = {f"observations['{name}']": feedback.observations[name] for name in ("user", "page")}
+    for name, array in {**floats, "reward": feedback.reward, "clicked": feedback.clicked}.items():
+        _refuse(argument, name, "finite numbers only", "NaN or infinity", ~np.isfinite(array))
+    ids = {
+        "slate_items": (feedback.slate_items, 0, spaces.n_items),
+        "observations['history']": (feedback.observations["history"], -1, spaces.n_items),
+        "keys.user_id": (feedback.keys.user_id, 0, spaces.n_users),
+    }
+    for name, (array, low, high) in ids.items():
+        _refuse(argument, name, f"ids in [{low}, {high})", "ids outside", (array < low) | (array >= high))
+
+
+def _refuse(argument: str, name: str, allowed: str, got: str, fault: Any) -> None:
+    """Raise if `fault` bool (P, ...) holds anywhere."""
+    bad = fault.any(axis=tuple(range(1, fault.ndim)))
+    if bad.any():
+        raise ValueError(
+            f"'{argument}.{name}' must hold {allowed}. Got {got} on {bad.sum()} of {len(bad)} pages, first on page "
+            f"{int(bad.argmax())}. Take these pages out (feedback.take) before the agent learns from the rest."
+        )
+
+
+def pages_of(
+    observations: Observations, user_id: NDArray[np.int32], items: NDArray[np.int32], mf: Factorisation, history: int
+) -> Pages:
+    """The arrays of B pages as tensors; `items` (B, S) int32 are the ids to be scored."""
+    page, past = observations["page"], observations["history"][:, -history:]
+    empty = past < 0
+    filled = 1.0 - empty.mean(axis=1, dtype=np.float32, keepdims=True)
+    context = np.concatenate([page, page > 0, mf.familiarity[user_id], filled], axis=1, dtype=np.float32)
+    return Pages(
+        user=torch.from_numpy(np.array(observations["user"], dtype=np.float32)),
+        context=torch.from_numpy(context),
+        history=torch.from_numpy(np.where(empty, mf.shape[1], past).astype(np.int64)),
+        factors=torch.from_numpy(mf.user_factors[user_id]),
+        visitor=torch.from_numpy(np.array(user_id, dtype=np.int64)),
+        items=torch.from_numpy(np.array(items, dtype=np.int32)),
+    )
+
+
+def batches(n_pages: int, size: int, steps: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """`steps` batches of page numbers: pass after pass over all pages, each in a new random order."""
+    size = min(size, n_pages)
+    order = np.empty(0, dtype=np.int64)
+    for _ in range(steps):
+        if len(order) < size:
+            order = rng.permutation(n_pages)
+        yield order[:size]
+        order = order[size:]
+
+
+def rates(peak: float, steps: int, end: float) -> NDArray[np.float64]:
+    """float64 (steps,): learning rates falling from `peak` to `end` times it along half a cosine."""
+    return peak * (end + (1 - end) * 0.5 * (1 + np.cos(np.pi * np.arange(steps) / steps)))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one call may spend: gradient `steps`, at `rate` times the learning rate falling to `end` times that; and
+    whether the pages are so `few` that the optimiser's moments had better not learn from them."""
+
+    steps: int
+    rate: float
+    end: float = 1.0
+    few: bool = False
+
+
+def train(
+    parameters: Parameters,
+    mixture: Mixture,
+    mf: Factorisation,
+    feedback: Feedback,
+    optimisation: Optimisation,
+    budget: Budget,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Spend `budget` on the pages of `feedback`.
+
+    Returns the mean loss a slot, the gradient's mean norm before clipping, and the number of steps.
+    """
+    item_factors = torch.from_numpy(mf.item_factors)
+    pages = pages_of(feedback.observations, feedback.keys.user_id, feedback.slate_items, mf, mixture.shape.history)
+    clicked = torch.from_numpy(feedback.clicked.astype(np.float32))
+    losses, norms = np.zeros(budget.steps), np.zeros(budget.steps)
+    schedule = rates(budget.rate * optimisation.learning_rate, budget.steps, budget.end)
+    move = parameters.nudge if budget.few else parameters.step
+    for step, rows in enumerate(batches(len(feedback), optimisation.batch_size, budget.steps, rng)):
+        picked = torch.from_numpy(rows)
+        loss = click_loss(parameters.views(), mixture, item_factors, pages.take(picked), clicked[picked])
+        loss.backward()
+        losses[step] = loss.item()
+        norms[step] = move(schedule[step], optimisation.weight_decay, optimisation.clip)
+    return {"loss": float(losses.mean()), "gradient_norm": float(norms.mean()), "gradient_steps": float(budget.steps)}
+
+
+def click_loss(
+    weights: Mapping[str, Tensor], mixture: Mixture, item_factors: Tensor, pages: Pages, clicked: Tensor
+) -> Tensor:
+    """Mean cross-entropy of `clicked` (B, K) in {0, 1} over all slots shown; every slot has a bias of its own."""
+    table = mixture.item_table(weights, item_factors)
+    logits = mixture.scores(weights, table, pages) + weights["bias.slot"]
+    return F.binary_cross_entropy_with_logits(logits, clicked)
