@@ -1,0 +1,93 @@
+"""Hand a Gymnasium `VectorEnv` to stable-baselines3, which knows only its own `VecEnv`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+
+class GymnasiumVecEnv(VecEnv):
+    """A Gymnasium `VectorEnv` with same-step autoreset, seen as a stable-baselines3 `VecEnv`.
+
+    Both restart an ended lane within the step that ended it and return the new episode's first observation. The last
+    observation travels as ``terminal_observation``, a cut by time as ``TimeLimit.truncated`` (the critic bootstraps
+    there), the finished episode's sum and length as ``episode``.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], reward_scale: float = 1.0) -> None:
+        """`env`: any vector env whose ``metadata["autoreset_mode"]`` is `AutoresetMode.SAME_STEP`.
+
+        `reward_scale`: factor on the rewards the learner sees; ``episode`` keeps the env's own.
+        """
+        mode = env.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"'env' must have metadata['autoreset_mode'] = {AutoresetMode.SAME_STEP}. Got {mode}. "
+                "Build it with gymnasium.make_vec(..., autoreset_mode=AutoresetMode.SAME_STEP)."
+            )
+        self.env, self.reward_scale = env, reward_scale
+        self._sums, self._lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, dtype=np.int64)
+        self._start = time.time()
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+
+    def reset(self) -> Any:
+        observations, _ = self.env.reset(seed=self._seeds[0], options=self._options[0] or None)
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self._reset_seeds()
+        self._reset_options()
+        self._sums[:], self._lengths[:] = 0.0, 0
+        return observations
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        self._actions = actions.astype(self.action_space.dtype, copy=False)
+
+    def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        observations, rewards, terminated, truncated, infos = self.env.step(self._actions)
+        done = terminated | truncated
+        self._sums += rewards
+        self._lengths += 1
+        lanes: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for lane in np.flatnonzero(done).tolist():
+            lanes[lane] = {
+                "terminal_observation": lane_of(infos["final_obs"], lane),
+                "TimeLimit.truncated": bool(truncated[lane] and not terminated[lane]),
+                "episode": {"r": self._sums[lane], "l": int(self._lengths[lane]), "t": time.time() - self._start},
+            }
+        self._sums[done], self._lengths[done] = 0.0, 0
+        return observations, (self.reward_scale * rewards).astype(np.float32), done, lanes
+
+    def close(self) -> None:
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        return [getattr(self.env, attr_name)] * len(self._lanes(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Sets it on the whole vector env: its lanes share one object."""
+        setattr(self.env, attr_name, value)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Calls the vector env's method, which must answer with one entry per lane (as ``action_masks`` does)."""
+        answers = getattr(self.env, method_name)(*method_args, **method_kwargs)
+        return [answers[lane] for lane in self._lanes(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
+        return [False] * len(self._lanes(indices))
+
+    def _lanes(self, indices: int | Iterable[int] | None) -> Sequence[int]:
+        if isinstance(indices, int):
+            return [indices]
+        return range(self.num_envs) if indices is None else list(indices)
+
+
+def lane_of(batch: Any, lane: int) -> Any:
+    """One lane's observation out of a batch: a mapping of arrays, or one entry (array or mapping) per lane."""
+    if isinstance(batch, Mapping):
+        return {name: np.array(values[lane]) for name, values in batch.items()}
+    return batch[lane]
