@@ -1,0 +1,119 @@
+"""Decisions as typed records, and the audit trail that keeps them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TriggerRecord:
+    """One evaluation of a trigger: it fired iff its rule found `score` past `threshold` (NaN where it has none)."""
+
+    tick: int
+    trigger: str
+    fired: bool
+    score: float = math.nan
+    threshold: float = math.nan
+    inputs: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """One training: ordered why, on which data, from which model, with what outcome and at which declared price.
+
+    ``price`` = rows x passes x rate. ``verdict`` is "trained", "no data" or "failed"; the champion serves on in each.
+    """
+
+    tick: int
+    kind: str
+    start: str
+    reason: str
+    window: str
+    first_tick: int
+    last_tick: int
+    rows: int
+    data_version: str
+    parent: int
+    verdict: str
+    price: float
+    figures: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class RolloutRecord:
+    """One step of a rollout: what became of the candidate `version` that would follow `parent`."""
+
+    tick: int
+    rollout: str
+    version: int
+    parent: int
+    verdict: str
+    data_version: str
+    evidence: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DayRecord:
+    """The end of a day: the monitor's figures, and how often each trigger was asked and fired."""
+
+    tick: int
+    day: int
+    figures: dict[str, float]
+    evaluated: dict[str, int]
+    fired: dict[str, int]
+
+
+Record = TriggerRecord | TrainingRecord | RolloutRecord | DayRecord
+
+
+class Audit:
+    """The decisions of a run, in order, in one file of JSON lines; no measured time and no path is in it.
+
+    A trigger's evaluation is written out when it fired; the others are counted in the day's record.
+
+    Arguments:
+        path: where the lines go, appended at each day's end; None keeps them in memory only.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.lines: list[dict[str, Any]] = []
+        self._unwritten = 0
+        self._evaluated: Counter[str] = Counter()
+        self._fired: Counter[str] = Counter()
+
+    def write(self, record: Record, version: int, revision: int = 0) -> None:
+        """Keep a decision taken while model `version`, updated in place `revision` times, was the champion."""
+        if isinstance(record, TriggerRecord):
+            self._evaluated[record.trigger] += 1
+            self._fired[record.trigger] += record.fired
+            if not record.fired:
+                return
+        kind = type(record).__name__.removesuffix("Record").lower()
+        content = {"decision": kind, **asdict(record), "model_version": version, "model_revision": revision}
+        self.lines.append(_finite(content))
+
+    def end_day(self, day: int, tick: int, figures: dict[str, float], version: int, revision: int = 0) -> None:
+        """Close the day's account and write everything out."""
+        evaluated, fired = dict(sorted(self._evaluated.items())), dict(sorted(self._fired.items()))
+        self.write(DayRecord(tick, day, figures, evaluated, fired), version, revision)
+        self._evaluated.clear()
+        self._fired.clear()
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in self.lines[self._unwritten :])
+            self._unwritten = len(self.lines)
+
+
+def _finite(value: Any) -> Any:
+    """The same with NaN and infinities as None, which JSON can hold."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

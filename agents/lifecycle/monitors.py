@@ -1,0 +1,154 @@
+"""Monitors: how the deployed policy does, counted hour by hour and never by rescanning the log."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.agents.base import Feedback
+from perennial.agents.lifecycle.tables import HOURS
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What some pages came to. ``bounces``: visits that ended without a click; `impressions`: slots shown."""
+
+    pages: int = 0
+    impressions: int = 0
+    clicks: int = 0
+    first_pages: int = 0
+    first_impressions: int = 0
+    first_clicks: int = 0
+    visits_ended: int = 0
+    bounces: int = 0
+    carts: int = 0
+    purchases: int = 0
+    not_interested: int = 0
+    explored: int = 0
+    reward: float = 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
+
+    @property
+    def ctr(self) -> float:
+        """Clicks per slot shown; NaN where nothing was."""
+        return _ratio(self.clicks, self.impressions)
+
+    @property
+    def first_page_ctr(self) -> float:
+        """The same on first pages, which no policy can lengthen."""
+        return _ratio(self.first_clicks, self.first_impressions)
+
+    @property
+    def bounce_rate(self) -> float:
+        """Visits without a click among the visits that ended."""
+        return _ratio(self.bounces, self.visits_ended)
+
+    @property
+    def reward_per_page(self) -> float:
+        return _ratio(self.reward, self.pages)
+
+    def figures(self) -> dict[str, float]:
+        """All counts and rates by name."""
+        rates = ("ctr", "first_page_ctr", "bounce_rate", "reward_per_page")
+        return {f.name: float(getattr(self, f.name)) for f in fields(self)} | {
+            name: getattr(self, name) for name in rates
+        }
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def _clicks_per_slot(pages: Feedback) -> NDArray[np.float64]:
+    share: NDArray[np.float64] = pages.clicked.mean(axis=1)
+    return share
+
+
+STREAMS: dict[str, Callable[[Feedback], NDArray[np.float64]]] = {
+    "ctr": lambda pages: _clicks_per_slot(pages),
+    "first_page_ctr": lambda pages: _clicks_per_slot(pages)[pages.keys.page == 0],
+    "reward": lambda pages: pages.reward.astype(np.float64),
+}
+"""Name of a stream for detectors: float64 values of an hour's pages, one a page (first_page_ctr: one a visit)."""
+
+
+class Monitor:
+    """Counts of the last hour, of the day and of the recent past.
+
+    Arguments:
+        recent_hours: how far back `trailing` may look.
+    """
+
+    def __init__(self, recent_hours: int = 28 * HOURS) -> None:
+        if recent_hours < 1:
+            raise ValueError(f"'recent_hours' must be at least 1. Got {recent_hours}.")
+        self.hour = Counts()
+        self.today = Counts()
+        self.days: list[tuple[int, Counts]] = []
+        self._day = -1
+        self._recent: deque[tuple[int, Counts]] = deque(maxlen=recent_hours)
+        self._pages: Feedback | None = None
+        self._clicks_so_far: dict[int, int] = {}
+
+    def update(self, pages: Feedback, tick: int) -> None:
+        """Count the pages of hour `tick`."""
+        if tick // HOURS != self._day:
+            if self._day >= 0:
+                self.days.append((self._day, self.today))
+            self._day, self.today = tick // HOURS, Counts()
+        self._pages = pages
+        self.hour = self._count(pages)
+        self.today = self.today + self.hour
+        self._recent.append((tick, self.hour))
+
+    def trailing(self, hours: int) -> Counts:
+        """The sum over the last `hours` hours that were counted."""
+        if not self._recent:
+            return Counts()
+        first = self._recent[-1][0] - hours + 1
+        return sum((counts for tick, counts in self._recent if tick >= first), Counts())
+
+    def stream(self, metric: str) -> NDArray[np.float64]:
+        """The newest hour's values of one metric, in the order of the log."""
+        if metric not in STREAMS:
+            raise ValueError(f"'metric' must be one of {', '.join(STREAMS)}. Got {metric!r}.")
+        return STREAMS[metric](self._pages) if self._pages is not None else np.empty(0)
+
+    def _count(self, pages: Feedback) -> Counts:
+        first, clicks = pages.keys.page == 0, pages.clicked.sum(axis=1)
+        ended, bounces = self._ends(pages, clicks)
+        slots = pages.clicked.shape[1]
+        return Counts(
+            pages=len(pages),
+            impressions=len(pages) * slots,
+            clicks=int(clicks.sum()),
+            first_pages=int(first.sum()),
+            first_impressions=int(first.sum()) * slots,
+            first_clicks=int(clicks[first].sum()),
+            visits_ended=ended,
+            bounces=bounces,
+            carts=int(pages.carted.sum()),
+            purchases=int(pages.purchased.sum()),
+            not_interested=int(pages.not_interested.sum()),
+            explored=int(pages.explored.sum()),
+            reward=float(pages.reward.sum(dtype=np.float64)),
+        )
+
+    def _ends(self, pages: Feedback, clicks: NDArray[np.int64]) -> tuple[int, int]:
+        """Visits that ended, and those among them without a click; a visit may run on into later hours."""
+        visits, at = np.unique(pages.keys.visit, return_inverse=True)
+        total = np.bincount(at, weights=clicks, minlength=len(visits))
+        over = np.zeros(len(visits), np.bool_)
+        over[at[pages.terminated | pages.truncated]] = True
+        if self._clicks_so_far:
+            total += [self._clicks_so_far.pop(visit, 0) for visit in visits.tolist()]
+        for visit, count in zip(visits[~over].tolist(), total[~over].tolist(), strict=True):
+            self._clicks_so_far[visit] = int(count)
+        return int(over.sum()), int((total[over] == 0).sum())

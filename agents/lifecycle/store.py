@@ -1,0 +1,96 @@
+"""The feedback log on disk: Delta Lake tables written a day at a time, and the list of days that are complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+
+TABLES = ("pages", "impressions", "conversions", "quarantine")
+DAYS = "days.jsonl"
+ROW_GROUP = 10_000
+"""Rows that are skipped or read together: a few days of pages, so that a window costs its own days only."""
+
+
+class Store:
+    """Four tables in one folder. A day counts once its line stands in ``days.jsonl``, which is written last."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.days: dict[int, dict[str, Any]] = {}
+        self._tables: dict[str, DeltaTable] = {}
+        self._writer = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=ROW_GROUP)
+        path.mkdir(parents=True, exist_ok=True)
+        self._open()
+
+    def _open(self) -> None:
+        """Take up what is there: forget a torn last line, and rows of a day that was never completed."""
+        listing = self.path / DAYS
+        if listing.exists():
+            whole, _, torn = listing.read_text(encoding="utf-8").rpartition("\n")
+            if torn:
+                listing.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
+            self.days = {row["day"]: row for row in map(json.loads, whole.splitlines())}
+        for name in TABLES:
+            if DeltaTable.is_deltatable(str(self.path / name)):
+                self._tables[name] = DeltaTable(str(self.path / name))
+                self._drop_unfinished(name)
+
+    def _drop_unfinished(self, name: str) -> None:
+        newest = pl.scan_delta(self._tables[name]).select(pl.col("day").max()).collect().item()
+        if newest is not None and newest > self.last_day:
+            self._tables[name].delete(f"day > {self.last_day}")
+
+    @property
+    def last_day(self) -> int:
+        """The newest complete day; -1 while there is none."""
+        return max(self.days, default=-1)
+
+    def write(self, frames: dict[str, pl.DataFrame], line: dict[str, Any]) -> None:
+        """Commit one day: one commit for each table that has rows, then the day's line."""
+        for name, frame in frames.items():
+            if len(frame) == 0:
+                continue
+            target = self._tables.get(name, str(self.path / name))
+            write_deltalake(target, frame, mode="append", writer_properties=self._writer)
+            if name not in self._tables:
+                self._tables[name] = DeltaTable(str(self.path / name))
+        with (self.path / DAYS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, sort_keys=True) + "\n")
+        self.days[line["day"]] = line
+
+    def read(self, name: str, first_day: int, last_day: int, columns: list[str] | None = None) -> pl.DataFrame | None:
+        """The rows of some days; None while the table has none at all."""
+        if name not in self._tables:
+            return None
+        rows = pl.scan_delta(self._tables[name]).filter(pl.col("day").is_between(first_day, last_day))
+        return (rows if columns is None else rows.select(columns)).collect()
+
+    def compact(self) -> None:
+        """Rewrite each table's many daily files as few; a commit's cost grows with their number. Old versions stay."""
+        for table in self._tables.values():
+            table.optimize.compact(writer_properties=self._writer)
+
+    def copy(self, path: Path) -> Store:
+        """The same log in another folder. Parquet files never change, so they are linked where the disk allows it."""
+        if path.exists() and any(path.iterdir()):
+            raise ValueError(
+                f"'path' must be a new or empty folder. Got {path}, which holds files. Choose another one."
+            )
+        shutil.copytree(self.path, path, copy_function=_link, dirs_exist_ok=True)
+        return Store(path)
+
+
+def _link(source: str, target: str) -> str:
+    if not source.endswith(".parquet"):
+        return shutil.copy2(source, target)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without hard links
+        return shutil.copy2(source, target)
+    return target

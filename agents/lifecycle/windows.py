@@ -1,0 +1,59 @@
+"""Windows: which part of the log a training sees."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from perennial.agents.base import Feedback
+from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.tables import HOURS
+
+
+class Window(ABC):
+    """Chooses logged pages, as of the end of an hour."""
+
+    @abstractmethod
+    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+        """The pages to learn from at the end of hour `tick`."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """The window in words, for the audit trail."""
+
+
+class LastDays(Window):
+    """The last `days` x 24 hours, the one that just ended included."""
+
+    def __init__(self, days: int) -> None:
+        if days < 1:
+            raise ValueError(f"'days' must be at least 1. Got {days}.")
+        self.days = days
+
+    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+        return log.between(tick - self.days * HOURS + 1, tick)
+
+    def __str__(self) -> str:
+        return f"last {self.days} days"
+
+
+class AllDays(Window):
+    """Everything logged so far."""
+
+    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+        return log.between(0, tick)
+
+    def __str__(self) -> str:
+        return "all days"
+
+
+class Fresh(Window):
+    """The open day's pages from hour `first_tick` on, with the extras their agent stored; what `update` is fed with."""
+
+    def __init__(self, first_tick: int) -> None:
+        self.first_tick = first_tick
+
+    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+        return log.since(self.first_tick)
+
+    def __str__(self) -> str:
+        return f"from hour {self.first_tick}"
