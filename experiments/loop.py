@@ -1,0 +1,150 @@
+"""The closed loop: serve, respond, log, monitor, decide, retrain, roll out, audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.agents.base import Feedback, Keys
+from perennial.agents.lifecycle.decisions import Audit
+from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.monitors import Monitor
+from perennial.agents.lifecycle.rollout import Deployment, Served
+from perennial.agents.lifecycle.strategy import Strategy
+from perennial.agents.lifecycle.tables import HOURS
+from perennial.agents.lifecycle.timings import Timings
+from perennial.agents.lifecycle.training import TrainingJob
+
+
+class World(Protocol):
+    """What the loop asks of a shop, `perennial.envs.World` in practice; see there."""
+
+    def arrivals(self, tick: int) -> Any: ...
+
+    def keys(self, visits: Any) -> dict[str, NDArray[Any]]: ...
+
+    def observe(self, visits: Any) -> dict[str, NDArray[Any]]: ...
+
+    def respond(self, visits: Any, slates: NDArray[np.int32]) -> Any: ...
+
+
+class Scorer(Protocol):
+    """Keeps the score with the help of ground truth; nothing of it reaches the lifecycle."""
+
+    def arrivals(self, tick: int, potential: int) -> None:
+        """An hour begins with so many would-be visits."""
+
+    def before(self, visits: Any, slates: NDArray[np.int32]) -> None:
+        """The slates about to be served, while the world still stands where they are."""
+
+    def after(self, keys: Keys, answer: Any) -> None:
+        """What came of them."""
+
+
+class NoScorer:
+    """Keeps no score."""
+
+    def arrivals(self, tick: int, potential: int) -> None:
+        """Nothing to do."""
+
+    def before(self, visits: Any, slates: NDArray[np.int32]) -> None:
+        """Nothing to do."""
+
+    def after(self, keys: Keys, answer: Any) -> None:
+        """Nothing to do."""
+
+
+@dataclass
+class Loop:
+    """Everything that takes part in the closed loop; `run` may be called again to go on."""
+
+    world: World
+    deployment: Deployment
+    strategy: Strategy
+    training: TrainingJob
+    log: FeedbackLog
+    monitor: Monitor = field(default_factory=Monitor)
+    audit: Audit = field(default_factory=Audit)
+    scorer: Scorer = field(default_factory=NoScorer)
+    timings: Timings = field(default_factory=Timings)
+
+    def run(self, first_tick: int, last_tick: int, progress: Callable[[int], object] | None = None) -> None:
+        """Live through some hours, both included, whole days from hour 0; `progress` hears of each day that ended."""
+        if first_tick % HOURS or (last_tick + 1) % HOURS or last_tick < first_tick:
+            raise ValueError(
+                "'first_tick' must be hour 0 of a day and 'last_tick' hour 23 of it or of a later one. "
+                f"Got {first_tick} and {last_tick}, hours {first_tick % HOURS} and {last_tick % HOURS}."
+            )
+        for tick in range(first_tick, last_tick + 1):
+            self._serve(tick)
+            pages = self.log.close(tick)
+            self.monitor.update(pages, tick)
+            self._learn(tick)
+            self._roll_out(pages, tick)
+            if (tick + 1) % HOURS == 0:
+                self._end_day(tick)
+                if progress is not None:
+                    progress(tick // HOURS)
+
+    def _serve(self, tick: int) -> None:
+        """All pages of an hour, wave by wave: the next page of every visit still open."""
+        visits = self.world.arrivals(tick)
+        self.scorer.arrivals(tick, visits.potential)
+        while len(visits.active):
+            keys, observations = Keys(**self.world.keys(visits)), self.world.observe(visits)
+            with self.timings.measure("decision"):
+                served = self.deployment.act(observations, keys)
+            self.scorer.before(visits, served.decision.slates)
+            answer = self.world.respond(visits, served.decision.slates)
+            self.scorer.after(keys, answer)
+            self.log.append(as_feedback(keys, observations, served, answer), served.arm, served.revision)
+
+    def _learn(self, tick: int) -> None:
+        """Ask the strategy, and carry out what it orders."""
+        orders = self.strategy.decide(self.monitor, tick)
+        for record in self.strategy.records:
+            self.audit.write(record, self.deployment.version, self.deployment.revision)
+        for order in orders:
+            with self.timings.measure(order.kind):
+                trained = self.training.run(order, self.log, self.deployment.champion, self.deployment.version)
+            self.audit.write(trained.record, self.deployment.version, self.deployment.revision)
+            self.deployment.propose(trained)
+
+    def _roll_out(self, pages: Feedback, tick: int) -> None:
+        before = self.deployment.version, self.deployment.revision
+        for record in self.deployment.advance(pages, tick):
+            self.audit.write(record, *before)
+
+    def _end_day(self, tick: int) -> None:
+        """Everything of the day goes to disk."""
+        day = tick // HOURS
+        self.deployment.end_day(tick)
+        self.audit.end_day(day, tick, self.monitor.today.figures(), self.deployment.version, self.deployment.revision)
+        with self.timings.measure("commit"):
+            self.log.commit(day)
+
+
+def as_feedback(keys: Keys, observations: dict[str, NDArray[Any]], served: Served, answer: Any) -> Feedback:
+    """One wave of served pages and their answer, as the log takes it."""
+    slates = served.decision.slates
+    return Feedback(
+        keys=keys,
+        observations=observations,
+        slates=slates,
+        slate_items=np.take_along_axis(observations["candidates"], slates, axis=1),
+        clicked=answer.clicked,
+        carted=answer.carted,
+        purchased=answer.purchased,
+        not_interested=answer.not_interested,
+        reward=answer.reward,
+        terminated=answer.terminated,
+        truncated=answer.truncated,
+        slot_propensity=served.decision.slot_propensity,
+        version=served.version,
+        explored=served.explored,
+        extras=served.decision.extras,
+    )

@@ -1,0 +1,219 @@
+"""One run: world x drift x agent x strategy x seed, scored day by day; `perennial-run` on the command line."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from perennial.experiments import configuration, results
+from perennial.experiments.configuration import ConfigurationError, Node
+from perennial.experiments.threads import one_thread
+
+EPOCH = datetime.date(2010, 1, 1)
+WORLD_GETS = {"world": {"drift", "seed", "reward"}}
+"""Arguments of the world that the run hands over itself."""
+
+Status = Literal["finished", "stale", "open"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """When a run is scored and what came before.
+
+    Arguments:
+        first_day: first scored day, an ISO date.
+        scored_days: number of scored days.
+        history_days: days before it that `popular` served; the agent's first version learns from them.
+        history_window_days: days that `popular` is refitted on every night.
+        history_exploration: share of uniform pages in that time.
+        exploration: share of uniform pages of every agent deployed afterwards.
+    """
+
+    first_day: str
+    scored_days: int = 90
+    history_days: int = 91
+    history_window_days: int = 28
+    history_exploration: float = 0.1
+    exploration: float = 0.02
+
+    def __post_init__(self) -> None:
+        try:
+            datetime.date.fromisoformat(self.first_day)
+        except ValueError as error:
+            raise ValueError(f"'first_day' must be a date like 2010-09-02. Got {self.first_day!r}.") from error
+        for name in ("scored_days", "history_days", "history_window_days"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"'{name}' must be at least 1. Got {getattr(self, name)}.")
+        for name in ("history_exploration", "exploration"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"'{name}' must lie in [0, 1]. Got {getattr(self, name)}.")
+        if self.history_start < 0:
+            raise ValueError(
+                f"'history_days' reaches back before {EPOCH}, the first day of all worlds. "
+                f"Got {self.history_days} days before {self.first_day}."
+            )
+
+    @property
+    def start(self) -> int:
+        """The first scored day, in days since the epoch."""
+        return (datetime.date.fromisoformat(self.first_day) - EPOCH).days
+
+    @property
+    def history_start(self) -> int:
+        return self.start - self.history_days
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that decides a run's result, and where it is kept. Its parts are nodes, built in the process that runs it."""
+
+    world: Node
+    drift: Node
+    reward: Node
+    agent: Node
+    strategy: Node
+    experiment: Node
+    seed: int = 0
+    study: str = "single"
+    name: str | None = None
+    output: str = "runs"
+    overwrite: bool = False
+    arm: str = ""
+    drift_name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"'seed' must be 0 or more. Got {self.seed}.")
+
+    def at_seed(self, seed: int) -> Run:
+        return replace(self, seed=seed)
+
+    @cached_property
+    def window(self) -> Experiment:
+        window: Experiment = configuration.build(self.experiment, "experiment")
+        return window
+
+    @property
+    def label(self) -> str:
+        return self.name or f"{self.arm}-{self.drift_name}-seed{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.output) / self.study / self.label
+
+    @cached_property
+    def history(self) -> Path:
+        """Where the time before the scored window is kept, shared by all agents and strategies."""
+        parts = [self.world, self.drift, self.reward, asdict(self.window), self.seed, results.code_digest()]
+        name = f"{self.drift_name}-seed{self.seed}-{results.digest(parts)[:8]}"
+        return Path(self.output) / self.study / "history" / name
+
+    @property
+    def first_version(self) -> Path:
+        """The file of the agent's first version, shared by all strategies."""
+        return self.history / "first" / f"{results.digest(self.agent)[:16]}.safetensors"
+
+    @property
+    def settings(self) -> Node:
+        """What decides the result; where it is kept does not."""
+        return {key: getattr(self, key) for key in (*PARTS, "seed")}
+
+    @cached_property
+    def digest(self) -> str:
+        return results.digest(self.settings)
+
+    def status(self) -> Status:
+        """Finished; stale, by other settings or other code; or still to be run."""
+        if not results.finished(self.folder):
+            return "open"
+        done = results.read(self.folder)
+        return "finished" if (done.configuration, done.code) == (self.digest, results.code_digest()) else "stale"
+
+
+PARTS = ("world", "drift", "reward", "agent", "strategy", "experiment")
+
+
+def compose(overrides: Sequence[str], arm: str = "", **kept: Any) -> Run:
+    """The run of ``conf/config.yaml`` with Hydra `overrides`, wholly checked; `kept` says where it is kept."""
+    composed = configuration.compose("config", overrides, WORLD_GETS)
+    return _run({**composed.node, **kept}, composed.choices, arm)
+
+
+def _run(node: Node, choices: dict[str, str], arm: str = "") -> Run:
+    values = {key: value for key, value in node.items() if key != "_target_"}
+    try:
+        run = Run(**values, arm=arm or f"{choices['agent']}-{choices['strategy']}", drift_name=choices["drift"])
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    for part in ("drift", "reward", "agent", "strategy", "experiment"):
+        configuration.build(getattr(run, part), part)
+    return run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`perennial-run key=value ...`: one run, or with -m the product of several values."""
+    one_thread()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if any(word in ("-m", "--multirun") for word in given):
+            for overrides in configuration.sweep([word for word in given if not word.startswith("-")]):
+                compose(overrides)
+            return _hydra(given)
+        if any(word.startswith("-") for word in given):
+            return _hydra(given)
+        return carry_out(compose(given))
+    except ConfigurationError as error:
+        print(f"perennial-run: {error}", file=sys.stderr)
+        return 2
+
+
+def _hydra(given: Sequence[str]) -> int:
+    """Hand over to Hydra's own main: multirun with its launchers, --help, --cfg."""
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import DictConfig, OmegaConf
+
+    @hydra.main(config_path="pkg://perennial.conf", config_name="config", version_base="1.3")
+    def task(tree: DictConfig) -> int:
+        node = OmegaConf.to_container(tree, resolve=True)
+        assert isinstance(node, dict)
+        choices = {key: str(value) for key, value in HydraConfig.get().runtime.choices.items()}
+        return carry_out(_run({str(key): value for key, value in node.items()}, choices))
+
+    sys.argv[1:] = configuration.forced(given)
+    task()
+    return 0
+
+
+def carry_out(run: Run) -> int:
+    """Execute one run here and say what came of it."""
+    from rich.console import Console
+
+    from perennial.experiments import workers
+    from perennial.experiments.progress import tracking
+
+    console, status = Console(soft_wrap=not sys.stdout.isatty()), run.status()
+    if status == "finished" and not run.overwrite:
+        console.print(f"{run.folder} is finished. Add overwrite=true to run it again.", highlight=False)
+    elif status == "stale" and not run.overwrite:
+        raise ConfigurationError(
+            f"{run.folder} holds a run made with other settings or by other code. Choose another name=..., "
+            "or add overwrite=true to replace it."
+        )
+    else:
+        with tracking(console, run.label, workers.total_days([run])) as tracker:
+            workers.in_this_process(run, tracker.advance)
+    done = results.read(run.folder)
+    for name, value in {**asdict(done.scores), "retrains": done.retrains}.items():
+        console.print(f"  {name.replace('_', ' '):32s} {value:.6g}", highlight=False)
+    console.print(f"  TensorBoard: tensorboard --logdir {run.folder / 'tensorboard'}", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Worker processes: they live through the runs of a study; what is finished is kept, whatever happens to the rest."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import signal
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from perennial.experiments import results
+from perennial.experiments.results import Result
+from perennial.experiments.run import Run
+
+Advance = Callable[[int], object]
+
+_days: Any = None
+"""In a worker: the queue on which it tells of simulated days that have passed."""
+
+
+def total_days(runs: Sequence[Run]) -> int:
+    """Simulated days of the runs and of the histories they share."""
+    histories = {run.history: run.window.history_days for run in runs}
+    return sum(run.window.scored_days for run in runs) + sum(histories.values())
+
+
+def work(runs: Sequence[Run], workers: int, advance: Advance, overwrite: bool = False) -> list[Result]:
+    """Every run's result. Finished runs are read, not run again, unless `overwrite`; hears of days as they pass."""
+    waiting = [run for run in runs if overwrite or run.status() != "finished"]
+    advance(total_days(runs) - total_days(waiting))
+    if waiting:
+        _work(waiting, workers, advance)
+    return [results.read(run.folder) for run in runs]
+
+
+def _work(runs: Sequence[Run], workers: int, advance: Advance) -> None:
+    """First the histories, then the runs; a failure or an interruption ends the workers and is raised."""
+    shared: dict[Path, list[Run]] = defaultdict(list)
+    for run in runs:
+        shared[run.history].append(run)
+    context = multiprocessing.get_context("spawn")
+    days = context.Queue()
+    with ProcessPoolExecutor(workers, context, start, (days,)) as pool:
+        try:
+            _wait([pool.submit(prepare, group) for group in shared.values()], days, advance)
+            _wait([pool.submit(execute, run) for run in runs], days, advance)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+def _wait(futures: Sequence[Future[None]], days: Any, advance: Advance) -> None:
+    unfinished = set(futures)
+    while unfinished:
+        done, unfinished = wait(unfinished, timeout=0.2, return_when=FIRST_COMPLETED)
+        _pass_on(days, advance)
+        for future in done:
+            future.result()
+
+
+def _pass_on(days: Any, advance: Advance) -> None:
+    while True:
+        try:
+            advance(days.get_nowait())
+        except queue.Empty:
+            return
+
+
+def start(days: Any) -> None:
+    """A worker begins: it tells of `days`, an interruption ends it without a word, torch keeps to one thread."""
+    global _days
+    _days = days
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    one_torch_thread()
+
+
+def one_torch_thread() -> None:
+    """Torch takes its number of threads from here, not from the environment, once it is imported."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def prepare(runs: Sequence[Run]) -> None:
+    """In a worker: the history that `runs` share, and the first versions of their agents."""
+    from perennial.experiments import execution
+
+    execution.prepare(runs, _days.put)
+
+
+def execute(run: Run) -> None:
+    """In a worker: one run."""
+    from perennial.experiments import execution
+
+    try:
+        execution.execute(run, _days.put)
+    except Exception as error:
+        raise RuntimeError(f"The run {run.folder} failed: {type(error).__name__}: {error}") from error
+
+
+def in_this_process(run: Run, advance: Advance) -> Result:
+    """One run, its history included, without workers."""
+    from perennial.experiments import execution
+
+    one_torch_thread()
+    execution.build(run)
+    execution.prepare([run], advance)
+    execution.execute(run, advance)
+    return results.read(run.folder)

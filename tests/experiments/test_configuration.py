@@ -1,0 +1,147 @@
+"""Configuration: YAML and Python give the same objects; what is wrong is refused before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from perennial.agents.lifecycle.detectors import PageHinkley
+from perennial.agents.lifecycle.rollout import ImmediateRollout
+from perennial.agents.lifecycle.strategy import Strategy
+from perennial.agents.lifecycle.triggers import Never, Schedule
+from perennial.agents.lifecycle.windows import LastDays
+from perennial.agents.linucb import LinUCB
+from perennial.envs import Reward, World
+from perennial.envs.drift import NoDrift, Seasonal
+from perennial.experiments import configuration, run
+from perennial.experiments.configuration import ConfigurationError
+
+CONF = Path(str(configuration.__file__)).parents[1] / "conf"
+
+
+def options_of(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def plain(thing: Any) -> Any:
+    """An object of ours as nested dicts of its attributes, so that two can be compared."""
+    if type(thing).__module__.startswith("perennial."):
+        return {"class": type(thing).__name__, **{key: plain(value) for key, value in vars(thing).items()}}
+    return thing
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part", "made"),
+    [
+        (["agent=linucb", "agent.alpha=0.7"], "agent", lambda: LinUCB(alpha=0.7)),
+        (["reward=clicks"], "reward", Reward),
+        (["drift=none"], "drift", NoDrift),
+        (["drift.strength=0.5"], "drift", lambda: Seasonal(strength=0.5)),
+        (
+            ["strategy=nightly"],
+            "strategy",
+            lambda: Strategy(Schedule(days=1), LastDays(28), Never(), ImmediateRollout(), "warm"),
+        ),
+        (["strategy=drift_triggered", "strategy.window.days=7"], "strategy.window", lambda: LastDays(7)),
+    ],
+)
+def test_yaml_gives_what_python_gives(overrides: list[str], part: str, made: Callable[[], Any]) -> None:
+    node: Any = configuration.compose("config", overrides, run.WORLD_GETS).node
+    for key in part.split("."):
+        node = node[key]
+    assert plain(configuration.build(node, part)) == plain(made())
+
+
+def test_world_from_yaml_is_the_world_from_python() -> None:
+    node = run.compose(["world.n_users=50", "world.n_items=80"]).world
+    ours = configuration.build(node, "world", drift=NoDrift(), seed=3, reward=Reward(click=2.0))
+    theirs = World("gift_shop", NoDrift(), 3, n_users=50, n_items=80, reward=Reward(click=2.0))
+    pages = []
+    for world in (ours, theirs):
+        visits = next(v for tick in range(6000, 7000) if len((v := world.arrivals(tick)).active))
+        seen = world.observe(visits)
+        answer = world.respond(visits, np.tile(np.arange(10, dtype=np.int32), (len(seen["user"]), 1)))
+        pages.append({**seen, "reward": answer.reward, "clicked": answer.clicked})
+    assert all(np.array_equal(pages[0][key], pages[1][key]) for key in pages[0])
+
+
+@pytest.mark.parametrize("group", ["world", "drift", "reward", "agent", "strategy", "experiment"])
+def test_every_yaml_composes_and_builds(group: str) -> None:
+    assert options_of(group)
+    for name in options_of(group):
+        assert run.compose([f"{group}={name}", *(["world=gift_shop"] if group != "world" else [])]).seed == 0
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_first_line_is_a_comment(path: Path) -> None:
+    assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("agent=linucbb", r"'agent' must be one of linucb, .*Got 'linucbb'\. Did you mean 'linucb'\?"),
+        ("strategy=nightl", r"Did you mean 'nightly'\?"),
+        ("agent.alhpa=1", r"agent\.alhpa is not an option of LinUCB\. Allowed: alpha, .*Did you mean 'alpha'\?"),
+        ("strategy.trigger.dayz=1", r"strategy\.trigger\.dayz is not an option of Schedule\. Allowed: days, hours"),
+        ("sede=1", r"sede is not an option of Run\. .*Did you mean 'seed'\?"),
+        ("agent.alpha=large", r"agent\.alpha must be a number\. Got 'large'"),
+        ("seed=1.5", r"seed must be a whole number\. Got 1\.5"),
+        ("seed=-1", r"'seed' must be 0 or more\. Got -1"),
+        ("agent.alpha=-1", r"agent: 'alpha' must .*Got -1"),
+        ("world.drift=none", r"world\.drift is not an option of World"),
+        ("experiment.first_day=autumn", r"'first_day' must be a date like"),
+        ("experiment.history_days=400", r"reaches back before 2010-01-01"),
+        ("seed=1,2", r"'seed=1,2' names several values\. Add -m"),
+        ("seed", r"Options are written key=value"),
+        ("agent._target_=perennial.agents.linucb.LinUBC", r"agent\._target_ names no class"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_name(override: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        run.compose(["agent=linucb", override])
+
+
+def test_unknown_preset_is_refused_with_nothing_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["agent=random", "world.preset=gift_shp", f"output={tmp_path}/runs"]) == 2
+    assert "Did you mean 'gift_shop'?" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_option_the_yaml_does_not_list_is_still_checked_and_used() -> None:
+    node = run.compose(["world.latent_dim=8"]).world
+    assert node["latent_dim"] == 8
+    with pytest.raises(ConfigurationError, match=r"world\.latent_dim must be a whole number"):
+        run.compose(["world.latent_dim=8.5"])
+
+
+def test_a_sweep_is_the_product_of_its_values() -> None:
+    runs = configuration.sweep(["agent=linucb,random", "seed=0,1", "strategy=static"])
+    assert len(runs) == 4
+    assert ["agent=random", "seed=1", "strategy=static"] in runs
+    with pytest.raises(ConfigurationError, match=r"Got 'lin'"):
+        configuration.sweep(["agent=linucb,lin"])
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "good"),
+    [
+        (1, float, True), (True, float, False), (True, int, False), (1.0, int, False), (None, float | None, True),
+        (None, float, False), ("a", Literal["a", "b"], True), ("c", Literal["a", "b"], False),
+        ([1, 2], list[int], True), ([1, "x"], list[int], False), ({"a": [1]}, dict[str, list[int]], True),
+        ([1, 2], tuple[int, int], True), ([1], tuple[int, int], False), ("x", Any, True), ("folder", Path, True),
+        ({"direction": 1}, PageHinkley, False),
+    ],
+)  # fmt: skip
+def test_fits(value: Any, hint: Any, good: bool) -> None:
+    assert configuration.fits(value, hint) is good
+
+
+def test_a_part_of_the_wrong_class_does_not_fit() -> None:
+    node = {"_target_": "perennial.agents.lifecycle.windows.LastDays", "days": 3}
+    with pytest.raises(ConfigurationError, match=r"strategy\.trigger must be a Trigger"):
+        configuration.check({"strategy": {"_target_": "perennial.agents.lifecycle.strategy.Strategy", "trigger": node}})

@@ -1,0 +1,255 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from omegaconf import OmegaConf
+
+from perennial import conf
+from perennial.agents.base import Spaces
+from perennial.agents.lifecycle.decisions import Audit
+from perennial.agents.lifecycle.detectors import PageHinkley
+from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.registry import Registry
+from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
+from perennial.agents.lifecycle.strategy import Strategy
+from perennial.agents.lifecycle.training import TrainingJob
+from perennial.agents.lifecycle.triggers import Drift, Never, Schedule
+from perennial.agents.lifecycle.windows import LastDays
+from perennial.agents.popular import Popular
+from perennial.envs import World
+from perennial.envs.oracle import Oracle
+from perennial.experiments.configuration import build
+from perennial.experiments.loop import Loop
+from perennial.experiments.metrics import Scorer
+from tests.agents.lifecycle.hand import SPACES
+from tests.agents.lifecycle.learner import Learner, begun
+
+
+@dataclass
+class Visits:
+    active: np.ndarray
+    page: int
+    tick: int
+    potential: int
+
+
+class Stall:
+    """A shop of a few visits an hour, each of up to three pages, that shows what is asked for in the right order."""
+
+    def __init__(self, liked_until: int = 10**9) -> None:
+        self.sizes = SPACES.__dict__
+        self.liked_until = liked_until
+        self.calls: list[str] = []
+
+    def arrivals(self, tick: int) -> Visits:
+        return Visits(np.arange(tick % 5), 0, tick, potential=tick % 5 + 1)
+
+    def keys(self, visits: Visits) -> dict[str, np.ndarray]:
+        n = len(visits.active)
+        return {
+            "visit": visits.tick * 10 + visits.active,
+            "page": np.full(n, visits.page, np.int32),
+            "user_id": visits.active.astype(np.int32),
+            "tick": np.full(n, visits.tick, np.int64),
+        }
+
+    def observe(self, visits: Visits) -> dict[str, np.ndarray]:
+        self.calls.append("observe")
+        n, rng = len(visits.active), np.random.default_rng([visits.tick, visits.page])
+        sizes: Spaces = SPACES
+        return {
+            "user": rng.normal(size=(n, sizes.user_dim)).astype(np.float32),
+            "history": np.full((n, sizes.history), -1, np.int32),
+            "candidates": np.stack([rng.permutation(sizes.n_items)[: sizes.n_candidates] for _ in range(n)]).astype(
+                np.int32
+            ),
+            "page": np.zeros((n, sizes.page_dim), np.float32),
+            "calendar": np.zeros((n, sizes.calendar_dim), np.float32),
+            "notice": np.zeros((n, sizes.notice_dim), np.float32),
+        }
+
+    def respond(self, visits: Visits, slates: np.ndarray) -> "Answer":
+        self.calls.append("respond")
+        clicked = np.full(slates.shape, visits.tick < self.liked_until)
+        nothing = np.zeros(slates.shape, np.bool_)
+        over = (visits.active + visits.page) % 3 == 2
+        last = np.full(len(over), visits.page == 2)
+        answer = Answer(
+            clicked, nothing, clicked & over[:, None], nothing, clicked.sum(1).astype(np.float32), over, last & ~over
+        )
+        visits.active, visits.page = visits.active[~(over | last)], visits.page + 1
+        return answer
+
+
+@dataclass
+class Answer:
+    clicked: np.ndarray
+    carted: np.ndarray
+    purchased: np.ndarray
+    not_interested: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+
+
+class Watcher:
+    """A scorer that notes when it was asked."""
+
+    def __init__(self, calls):
+        self.calls, self.potential, self.pages = calls, 0, 0
+
+    def arrivals(self, tick, potential):
+        self.potential += potential
+
+    def before(self, visits, slates):
+        self.calls.append("truth")
+
+    def after(self, keys, answer):
+        self.calls.append("score")
+        self.pages += len(keys)
+
+
+def loop(folder, strategy, broken=(), world=None):
+    folder.mkdir()
+    world = world or Stall()
+    registry = Registry(folder / "registry", code="test", seed=0)
+    return Loop(
+        world,
+        Deployment(begun(SPACES), strategy.rollout, registry, seed=2),
+        strategy,
+        TrainingJob(lambda: Learner(broken), {}, SPACES),
+        FeedbackLog(folder / "log", SPACES),
+        audit=Audit(folder / "decisions.jsonl"),
+        scorer=Watcher(world.calls),
+    )
+
+
+def nightly_hourly():
+    return Strategy(Schedule(days=1), LastDays(2), Schedule(hours=1), ImmediateRollout())
+
+
+def decisions(folder, kind):
+    lines = map(json.loads, (folder / "decisions.jsonl").read_text().splitlines())
+    return [line for line in lines if line["decision"] == kind]
+
+
+def test_same_seed_same_decisions_same_log(tmp_path):
+    for name in "ab":
+        loop(tmp_path / name, nightly_hourly()).run(0, 95)
+    texts = [(tmp_path / name / "decisions.jsonl").read_text() for name in "ab"]
+    logs = [FeedbackLog(tmp_path / name / "log", SPACES) for name in "ab"]
+    assert texts[0] == texts[1]
+    assert logs[0].data_version(0, 3) == logs[1].data_version(0, 3)
+    assert str(tmp_path) not in texts[0]
+
+
+def test_a_loop_in_two_parts_is_the_loop_in_one(tmp_path):
+    whole, parts = loop(tmp_path / "whole", nightly_hourly()), loop(tmp_path / "parts", nightly_hourly())
+    whole.run(0, 71)
+    parts.run(0, 23)
+    parts.run(24, 71)
+    assert (tmp_path / "whole" / "decisions.jsonl").read_text() == (tmp_path / "parts" / "decisions.jsonl").read_text()
+
+
+def test_everything_served_is_logged_and_scored(tmp_path):
+    days = []
+    running = loop(tmp_path / "run", Strategy(Never(), LastDays(2), Never(), ImmediateRollout()))
+    running.run(0, 47, days.append)
+    assert days == [0, 1]
+    assert running.world.calls[:4] == ["observe", "truth", "respond", "score"]
+    assert running.log.counts == {"pages": running.scorer.pages, "quarantined": 0, "duplicates": 0}
+    assert running.scorer.potential == sum(tick % 5 + 1 for tick in range(48))
+    conversions = pl.read_delta(str(tmp_path / "run" / "log" / "conversions"))
+    assert len(conversions) == int(running.log.read(0, 1).purchased.sum()) > 0
+    assert len(running.timings.seconds["decision"]) == running.world.calls.count("observe")
+    assert running.timings.summary()["commit"]["count"] == 2
+
+
+def test_the_audit_tells_why_each_model_served(tmp_path):
+    loop(tmp_path / "run", nightly_hourly()).run(0, 47)
+    fits = [line for line in decisions(tmp_path / "run", "training") if line["kind"] == "fit"]
+    assert [(f["tick"], f["verdict"], f["reason"], f["parent"]) for f in fits] == [
+        (23, "trained", "schedule", 1),
+        (47, "trained", "schedule", 2),
+    ]
+    rollouts = decisions(tmp_path / "run", "rollout")
+    assert [(r["version"], r["verdict"], r["data_version"]) for r in rollouts] == [
+        (2, "promote", fits[0]["data_version"]),
+        (3, "promote", fits[1]["data_version"]),
+    ]
+    pages = pl.read_delta(str(tmp_path / "run" / "log" / "pages")).sort("tick")
+    assert pages.filter(pl.col("tick") < 24)["version"].unique().to_list() == [1]
+    assert pages.filter(pl.col("tick") >= 24)["version"].unique().to_list() == [2]
+    assert pages.filter(pl.col("tick") == 24 + 9)["revision"].unique().to_list() == [
+        7
+    ]  # hours 24 to 32 without the empty 25 and 30
+
+
+def test_a_failing_training_is_recorded_and_the_champion_serves_on(tmp_path):
+    running = loop(
+        tmp_path / "run", Strategy(Schedule(days=1), LastDays(2), Never(), ImmediateRollout()), broken=("fit",)
+    )
+    first = running.deployment.champion
+    running.run(0, 71)
+    assert running.deployment.champion is first
+    assert running.deployment.version == 1
+    failed = decisions(tmp_path / "run", "training")
+    assert [line["verdict"] for line in failed] == ["failed"] * 3
+    assert failed[0]["error"] == "RuntimeError: fit went wrong half-way"
+    assert set(running.log.read(0, 2).version.tolist()) == {1}
+
+
+def test_drift_is_answered_in_the_hour_it_is_seen(tmp_path):
+    detector = PageHinkley("down", delta=0.0, threshold=5.0, min_instances=20)
+    strategy = Strategy(Drift(detector, cooldown_days=30), LastDays(1), Never(), ImmediateRollout())
+    loop(tmp_path / "run", strategy, world=Stall(liked_until=48)).run(0, 71)
+    (fired,) = decisions(tmp_path / "run", "trigger")
+    assert fired["tick"] == 49
+    assert fired["score"] > fired["threshold"] == 5.0
+    (trained,) = decisions(tmp_path / "run", "training")
+    assert (trained["tick"], trained["reason"]) == (49, "drift of first_page_ctr")
+
+
+def test_the_shop_itself_goes_round(tmp_path):
+    world = World(seed=1, n_users=200, n_items=150, visits_per_day=40)
+    spaces = Spaces(**world.sizes)
+    strategy = Strategy(Schedule(days=1), LastDays(2), Never(), ImmediateRollout())
+    training = TrainingJob(Popular, world.items, spaces)
+    start = world.day_of("2019-09-01")
+    running = Loop(
+        world,
+        Deployment(training.fresh(), strategy.rollout, Registry(tmp_path / "registry", "test", 0), epsilon=0.1),
+        strategy,
+        training,
+        FeedbackLog(tmp_path / "log", spaces),
+        scorer=Scorer(Oracle(world)),
+    )
+    running.run(start * 24, (start + 2) * 24 - 1)
+    days, log = running.scorer.days(), running.log
+    assert log.counts == {"pages": sum(day.pages for day in days), "quarantined": 0, "duplicates": 0}
+    pages = log.read(start, start + 1)
+    assert int(pages.clicked.sum()) == sum(day.clicks for day in days) > 0
+    assert [counts.bounces for _, counts in [*running.monitor.days, (0, running.monitor.today)]] == [
+        day.bounces for day in days
+    ]
+    assert np.nanmin(pages.slot_propensity) > 0
+    assert set(pages.version.tolist()) == {1, 2}
+
+
+def test_whole_days_are_asked_for(tmp_path):
+    with pytest.raises(ValueError, match="Got 0 and 22, hours 0 and 22"):
+        loop(tmp_path / "run", nightly_hourly()).run(0, 22)
+
+
+def test_every_strategy_of_the_configuration_runs(tmp_path):
+    files = sorted((Path(conf.__file__).parent / "strategy").glob("*.yaml"))
+    assert {file.stem for file in files} >= {"static", "nightly", "drift_triggered", "nightly_hourly"}
+    for file in files:
+        strategy = build(OmegaConf.to_container(OmegaConf.load(file)), "strategy")
+        running = loop(tmp_path / file.stem, strategy)
+        running.run(0, 23)
+        fitted = {"nightly", "nightly_hourly"}
+        assert running.deployment.version == (2 if file.stem in fitted else 1), file.stem
