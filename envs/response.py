@@ -100,13 +100,20 @@ def new_lanes(width: int, categories: int, candidates: int) -> Lanes:
 
 
 @njit(cache=True, fastmath=True)
+def match(users, user, items, item):
+    """<p_u, q_i> in float32, summed in the order that suits the processor, the same for every page."""
+    total = np.float32(0.0)
+    for j in range(items.shape[1]):
+        total += users[user, j] * items[item, j]
+    return total
+
+
+@njit(cache=True, inline="always")
 def attraction_logit(tables, state, row, user, focus, need, item):
     """Logit of the attraction of `item`: need + <p, q> + appeal - price term - satiation + focus."""
     category = tables.item_category[item]
-    match = np.float32(0.0)
-    for j in range(tables.item_latent.shape[1]):
-        match += tables.user_latent[user, j] * tables.item_latent[item, j]
-    logit = need[row, category] + match + tables.item_values[item, APPEAL]
+    logit = need[row, category] + tables.item_values[item, APPEAL]
+    logit += match(tables.user_latent, user, tables.item_latent, item)
     logit -= tables.user_values[user, PRICE_SENSITIVITY] * tables.item_values[item, PRICE]
     logit -= state.satiation[user, category]
     if focus >= 0:
@@ -183,10 +190,11 @@ def page_values(tables, state, lanes, rows, need, cart, click_value, value):
         for m in range(lanes.candidates.shape[1]):
             item = lanes.candidates[row, m]
             a = logistic(attraction_logit(tables, state, n, user, lanes.focus[row], need, item))
-            c = logistic(tables.item_values[item, CART] + cart[n, tables.item_category[item]])
             click_value[n, m] = a
-            bought = w[2] * tables.item_values[item, BUY]
-            value[n, m] = a * (w[0] + c * (w[1] + bought)) - (1.0 - a) * w[3] * tables.item_values[item, NOT_INTERESTED]
+            value[n, m] = w[0] * a - (1.0 - a) * w[3] * tables.item_values[item, NOT_INTERESTED]
+            sold = w[1] + w[2] * tables.item_values[item, BUY]
+            if sold > 0.0:
+                value[n, m] += sold * a * logistic(tables.item_values[item, CART] + cart[n, tables.item_category[item]])
 
 
 @njit(cache=True)

@@ -40,13 +40,27 @@ ASSUMED = {
 START_LOYALTY = 0.45
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """Potential visits of some hours, in order: ``pending`` int64 (3, P) visit, user, tick; ``chance`` float64 (P,) the
+    return draws; ``taken`` bool (P,) those that have come or stayed away."""
+
+    pending: NDArray[np.int64]
+    chance: NDArray[np.float64]
+    taken: NDArray[np.bool_]
+
+
 @dataclass
 class Visits:
-    """Visits under way. ``rows`` int64: lanes still open. ``potential``: how many potential visits they came from."""
+    """Visits under way. ``rows`` int64: lanes still open. ``potential``: how many potential visits they came from.
+
+    ``waiting``: potential visits whose visitor is in the shop already, if any.
+    """
 
     lanes: Lanes
     rows: NDArray[np.int64]
     potential: int = 0
+    waiting: Waiting | None = None
 
     @property
     def active(self) -> NDArray[np.int64]:
@@ -237,15 +251,28 @@ class World:
 
     # -- the course of a tick -----------------------------------------------------------------------------------------
 
-    def arrivals(self, tick: int) -> Visits:
-        """Open the visits of `tick` (hours since the epoch): the potential visits whose visitors do come."""
-        pending, chance = self._arrivals.at(tick)
-        out = np.empty(len(chance), np.int64)
-        taken = np.zeros(len(chance), np.bool_)
-        found, _ = response.take_visits(pending, chance, taken, 0, self._state, self._rules, out)
-        visits = Visits(self.new_lanes(found), np.arange(found), potential=len(chance))
-        self.begin(visits.lanes, visits.rows, pending[:, out[:found]])
+    def arrivals(self, tick: int, last: int | None = None) -> Visits:
+        """Open the visits of hour `tick` (since the epoch), or of all hours up to `last`: those whose visitors do come.
+
+        Visits of different visitors do not touch each other, so hours in which nothing that serves changes may be
+        served side by side; a visitor's next visit opens in `respond` when the one before has ended.
+        """
+        hours = [self._arrivals.at(t) for t in range(tick, (tick if last is None else last) + 1)]
+        pending = np.concatenate([visits for visits, _ in hours], axis=1)
+        waiting = Waiting(pending, np.concatenate([draws for _, draws in hours]), np.zeros(pending.shape[1], np.bool_))
+        coming = self._admit(waiting, pending.shape[1])
+        visits = Visits(self.new_lanes(coming.shape[1]), np.arange(coming.shape[1]), pending.shape[1])
+        self.begin(visits.lanes, visits.rows, coming)
+        visits.waiting = None if waiting.taken.all() else waiting
         return visits
+
+    def _admit(self, waiting: Waiting, most: int) -> NDArray[np.int64]:
+        """int64 (3, up to most): the earliest visits that are waiting and whose visitors are not in the shop."""
+        out = np.empty(most, np.int64)
+        found, _ = response.take_visits(
+            waiting.pending, waiting.chance, waiting.taken, 0, self._state, self._rules, out
+        )
+        return waiting.pending[:, out[:found]]
 
     def arrival_rate(self, tick: int) -> float:
         """Expected number of potential visits in `tick`; see `Arrivals.rate`."""
@@ -278,8 +305,15 @@ class World:
         sizes = self.sizes
         slates = check_slates(slates, len(visits.rows), sizes["slate_size"], sizes["n_candidates"])
         result = self.resolve(visits.lanes, visits.rows, slates)
-        visits.rows = visits.rows[~(result.terminated | result.truncated)]
-        self.next_pages(visits.lanes, visits.rows)
+        ended = result.terminated | result.truncated
+        staying, free = visits.rows[~ended], visits.rows[ended]
+        self.next_pages(visits.lanes, staying)
+        visits.rows = staying
+        if visits.waiting is not None and len(free):
+            coming = self._admit(visits.waiting, len(free))
+            rows = free[: coming.shape[1]]
+            self.begin(visits.lanes, rows, coming)
+            visits.rows = np.concatenate([staying, rows])
         return result
 
     # -- for the faces ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from perennial.agents.base import Agent, Spaces
+from perennial.agents.base import Agent, Feedback, Spaces
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
@@ -60,7 +61,7 @@ def build(run: Run) -> Parts:
     """Everything the run needs; what is wrong shows here, before a file is written."""
     make = configuration.build
     world = make(run.world, "world", drift=make(run.drift, "drift"), reward=make(run.reward, "reward"), seed=run.seed)
-    agent = partial(make, run.agent, "agent")
+    agent = partial(copy.deepcopy, make(run.agent, "agent"))
     training = TrainingJob(agent, world.items, Spaces(**world.sizes), seed_of(run, 0))
     return Parts(world, training, make(run.strategy, "strategy"))
 
@@ -73,9 +74,12 @@ def prepare(runs: Sequence[Run], advance: Advance) -> Path:
         advance(days)
     else:
         _into_place(partial(_live_through_history, first, advance=advance), history)
-    for run in {run.first_version: run for run in runs}.values():
-        if not run.first_version.exists():
-            _fit_first_version(run)
+    missing = {run.first_version: run for run in runs if not run.first_version.exists()}
+    if missing:
+        log = FeedbackLog(history / "log", build(first).training.spaces)
+        pages = AllDays().select(log, first.window.start * HOURS - 1)
+        for run in missing.values():
+            _fit_first_version(run, pages)
     return history
 
 
@@ -97,7 +101,9 @@ def _live_through_history(run: Run, folder: Path, advance: Advance) -> None:
     """`popular`, refitted every night, serves the days before; its log and the visitors as it leaves them are kept."""
     parts, window = build(run), run.window
     training = TrainingJob(Popular, parts.world.items, parts.training.spaces, seed_of(run, 2))
-    strategy = Strategy(Schedule(days=1), LastDays(window.history_window_days), Never(), ImmediateRollout(), "cold")
+    strategy = Strategy(
+        Schedule(days=1), LastDays(window.history_window_days), Never(), ImmediateRollout(), "cold", HOURS
+    )
     registry = Registry(folder / "registry", results.code_digest(), run.seed, keep=1)
     before = window.history_start * HOURS - 1
     deployment = Deployment(
@@ -112,12 +118,10 @@ def _live_through_history(run: Run, folder: Path, advance: Advance) -> None:
     np.savez(folder / "world.npz", **saved)
 
 
-def _fit_first_version(run: Run) -> None:
+def _fit_first_version(run: Run, pages: Feedback) -> None:
     """Fit the agent on the whole history; learners that can only learn from their own pages start as they are."""
-    parts = build(run)
-    agent = parts.training.fresh()
-    log = FeedbackLog(run.history / "log", parts.training.spaces)
-    agent.fit(AllDays().select(log, run.window.start * HOURS - 1), "cold")
+    agent = build(run).training.fresh()
+    agent.fit(pages, "cold")
     run.first_version.parent.mkdir(exist_ok=True)
     draft = run.first_version.with_name(f".{run.first_version.name}.{os.getpid()}")
     agent.save(draft)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,8 @@ def save(figure: Any, stem: Path) -> list[Path]:
     with _style():
         figure.savefig(paths[0], metadata={"Date": None, "Creator": None})
         figure.savefig(paths[1], dpi=110, metadata={"Software": None})
+    drawn = paths[0].read_text(encoding="utf-8")
+    paths[0].write_text(re.sub(r"(\d+\.\d\d)\d+", r"\1", drawn), encoding="utf-8")  # finer is invisible
     return paths
 
 

@@ -83,8 +83,8 @@ def score(world: World, policy: Comparator, window: Window) -> Score:
     oracle, slots = Oracle(world), world.sizes["slate_size"]
     reward = clicks = first_clicks = 0.0
     pages = first_pages = potential = 0
-    for tick in range(24 * window.first, 24 * (window.last + 1)):
-        visits = world.arrivals(tick)
+    for day in range(window.first, window.last + 1):
+        visits = world.arrivals(24 * day, 24 * day + 23)
         potential += visits.potential
         while len(visits):
             slates, truth = policy.slates(visits), oracle.truth(visits)
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"perennial-headroom: {error}", file=sys.stderr)
         return 2
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = Console(width=None if sys.stdout.isatty() else 180)
     found = measure(settings, experiment, node["seed"], options.workers)
     console.print(policy_table(found[0], f"Headroom of {options.world}, {options.drift}").rich())
     console.print(found[0].verdict, highlight=False)

@@ -23,7 +23,7 @@ from perennial.agents.lifecycle.training import TrainingJob
 class World(Protocol):
     """What the loop asks of a shop, `perennial.envs.World` in practice; see there."""
 
-    def arrivals(self, tick: int) -> Any: ...
+    def arrivals(self, tick: int, last: int) -> Any: ...
 
     def keys(self, visits: Any) -> dict[str, NDArray[Any]]: ...
 
@@ -36,7 +36,7 @@ class Scorer(Protocol):
     """Keeps the score with the help of ground truth; nothing of it reaches the lifecycle."""
 
     def arrivals(self, tick: int, potential: int) -> None:
-        """An hour begins with so many would-be visits."""
+        """The hours from `tick` on, of one day, begin with so many would-be visits."""
 
     def before(self, visits: Any, slates: NDArray[np.int32]) -> None:
         """The slates about to be served, while the world still stands where they are."""
@@ -79,8 +79,9 @@ class Loop:
                 "'first_tick' must be hour 0 of a day and 'last_tick' hour 23 of it or of a later one. "
                 f"Got {first_tick} and {last_tick}, hours {first_tick % HOURS} and {last_tick % HOURS}."
             )
-        for tick in range(first_tick, last_tick + 1):
-            self._serve(tick)
+        step = self.strategy.step_hours
+        for tick in range(first_tick + step - 1, last_tick + 1, step):
+            self._serve(tick - step + 1, tick)
             pages = self.log.close(tick)
             self.monitor.update(pages, tick)
             self._learn(tick)
@@ -90,10 +91,10 @@ class Loop:
                 if progress is not None:
                     progress(tick // HOURS)
 
-    def _serve(self, tick: int) -> None:
-        """All pages of an hour, wave by wave: the next page of every visit still open."""
-        visits = self.world.arrivals(tick)
-        self.scorer.arrivals(tick, visits.potential)
+    def _serve(self, first: int, last: int) -> None:
+        """All pages of the hours `first` to `last`, wave by wave: the next page of every visit still open."""
+        visits = self.world.arrivals(first, last)
+        self.scorer.arrivals(first, visits.potential)
         while len(visits.active):
             keys, observations = Keys(**self.world.keys(visits)), self.world.observe(visits)
             with self.timings.measure("decision"):

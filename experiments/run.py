@@ -79,7 +79,7 @@ class Run:
     strategy: Node
     experiment: Node
     seed: int = 0
-    study: str = "single"
+    collection: str = "single"
     name: str | None = None
     output: str = "runs"
     overwrite: bool = False
@@ -104,14 +104,14 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        return Path(self.output) / self.study / self.label
+        return Path(self.output) / self.collection / self.label
 
     @cached_property
     def history(self) -> Path:
         """Where the time before the scored window is kept, shared by all agents and strategies."""
         parts = [self.world, self.drift, self.reward, asdict(self.window), self.seed, results.code_digest()]
         name = f"{self.drift_name}-seed{self.seed}-{results.digest(parts)[:8]}"
-        return Path(self.output) / self.study / "history" / name
+        return Path(self.output) / self.collection / "history" / name
 
     @property
     def first_version(self) -> Path:

@@ -63,7 +63,7 @@ class Study:
 
     def _first(self, arm: str, drift: str, name: str, output: str) -> Run:
         try:
-            return run.compose([*self.common, f"drift={drift}", *self.arms[arm]], arm, study=name, output=output)
+            return run.compose([*self.common, f"drift={drift}", *self.arms[arm]], arm, collection=name, output=output)
         except ConfigurationError as error:
             raise ConfigurationError(f"Arm '{arm}' in the world '{drift}': {error}") from error
 

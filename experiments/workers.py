@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import signal
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +79,16 @@ def start(days: Any) -> None:
     global _days
     _days = days
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     one_torch_thread()
+
+
+def _end_with_parent() -> None:
+    """A study that was killed leaves no worker behind."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def one_torch_thread() -> None:

@@ -29,7 +29,7 @@ class Hour:
 
 @dataclass
 class Pending:
-    """What waits in memory: the waves of the hour under way, and the day's closed hours."""
+    """What waits in memory: the waves of the hours under way, and the day's closed hours."""
 
     waves: list[Feedback] = field(default_factory=list)
     sources: list[tuple[int, int, int]] = field(default_factory=list)
@@ -50,8 +50,8 @@ class FeedbackLog:
         recent_days: days kept in memory too, at about 0.7 kB a page; older ones are read from disk. Duplicates are
             recognised within the same span.
 
-    `append` each wave, `close` each hour, `commit` each day. Only `tick` and `since` give extras back: they go with
-    fresh pages, to the agent that served them.
+    `append` each wave, `close` each hour or several at once, `commit` each day. Only `tick` and `since` give extras
+    back: they go with fresh pages, to the agent that served them.
     """
 
     def __init__(self, path: Path, spaces: Spaces, recent_days: int = 35) -> None:
@@ -70,7 +70,7 @@ class FeedbackLog:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def append(self, feedback: Feedback, arm: str = "champion", revision: int = 0) -> None:
-        """Take the pages of one wave into the hour under way. Wrong shapes or dtypes raise, with nothing logged."""
+        """Take the pages of one wave into the hours under way. Wrong shapes or dtypes raise, with nothing logged."""
         if arm not in ARMS:
             raise ValueError(f"'arm' must be one of {', '.join(ARMS)}. Got {arm!r}.")
         intake.check_form(feedback, self.spaces)
@@ -78,45 +78,43 @@ class FeedbackLog:
         self._pending.sources.append((len(feedback), ARMS.index(arm), revision))
 
     def close(self, tick: int) -> Feedback:
-        """End hour `tick`: check its pages, order them by (visit, page), and give them back."""
+        """End the hours up to `tick`: check their pages, order them by (tick, visit, page), and give them back."""
+        first = max(self._last_tick + 1, tick // HOURS * HOURS)
         if tick <= self._last_tick or any(closed // HOURS != tick // HOURS for closed in self._pending.hours):
             raise ValueError(
                 f"'tick' must follow hour {self._last_tick}, on a day whose predecessors are committed. Got {tick}. "
                 "Call commit(day) at the end of each day."
             )
-        hour = self._accepted(tick) if self._pending.waves else None
-        if hour is not None:
-            self._pending.hours[tick] = hour
+        self._newest = tables.empty(self.spaces)
+        if self._pending.waves:
+            self._newest, arm, revision = self._accepted(range(first, tick + 1))
+            self._pending.hours |= _by_hour(self._newest, arm, revision)
         self._pending.waves, self._pending.sources, self._last_tick = [], [], tick
-        self._newest = hour.feedback if hour is not None else tables.empty(self.spaces)
         return self._newest
 
-    def _accepted(self, tick: int) -> Hour | None:
-        """The hour's good rows; the others go to the quarantine or are counted as duplicates."""
+    def _accepted(self, hours: range) -> tuple[Feedback, NDArray[np.int8], NDArray[np.int32]]:
+        """The good rows with arm and revision; the others go to the quarantine or are counted as duplicates."""
         pages = Feedback.concatenate(self._pending.waves)
         counts, arms, revisions = np.array(self._pending.sources).T
         arm, revision = np.repeat(arms.astype(np.int8), counts), np.repeat(revisions.astype(np.int32), counts)
-        bad = intake.refused(pages, self.spaces, tick)
+        bad = intake.refused(pages, self.spaces, hours)
         keep = np.ones(len(pages), np.bool_)
         if bad:
             rows = np.array(sorted(bad))
             keep[rows] = False
             reasons = [bad[row] for row in sorted(bad)]
             self._pending.quarantined.append(
-                tables.quarantine_frame(pages.take(rows), arm[rows], revision[rows], reasons, tick)
+                tables.quarantine_frame(pages.take(rows), arm[rows], revision[rows], reasons, hours[-1])
             )
         good = np.flatnonzero(keep)
-        good = good[np.lexsort((pages.keys.page[good], pages.keys.visit[good]))]
-        good = self._without_duplicates(intake.page_keys(pages)[good], good, tick // HOURS)
-        if len(good) == 0:
-            return None
-        pages = pages.take(good)
-        return Hour(pages, arm[good], revision[good], tables.content_hash(pages))
+        good = good[np.lexsort((pages.keys.page[good], pages.keys.visit[good], pages.keys.tick[good]))]
+        good = self._without_duplicates(intake.page_keys(pages)[good], good, hours[-1] // HOURS)
+        return pages.take(good), arm[good], revision[good]
 
     def _without_duplicates(self, keys: NDArray[np.int64], rows: NDArray[np.int64], day: int) -> NDArray[np.int64]:
-        """`rows` whose (visit, page) is new; of equal ones in this hour, the first that came stays."""
-        new = np.ones(len(keys), np.bool_)
-        new[1:] = keys[1:] != keys[:-1]
+        """`rows` whose (visit, page) is new; of equal ones among them the first stays."""
+        new = np.zeros(len(keys), np.bool_)
+        new[np.unique(keys, return_index=True)[1]] = True
         listed = keys.tolist()
         if not self._seen.isdisjoint(listed):
             new &= np.array([key not in self._seen for key in listed])
@@ -193,7 +191,7 @@ class FeedbackLog:
         return {name: sum(row[name] for row in rows) for name in ("pages", "quarantined", "duplicates")}
 
     def tick(self) -> Feedback:
-        """The pages of the hour closed last, extras included."""
+        """The pages closed last, extras included."""
         return self._newest
 
     def since(self, first_tick: int) -> Feedback:
@@ -265,6 +263,16 @@ class FeedbackLog:
         other = FeedbackLog(path, self.spaces, self.recent_days)
         other._recent = dict(self._recent)
         return other
+
+
+def _by_hour(pages: Feedback, arm: NDArray[np.int8], revision: NDArray[np.int32]) -> dict[int, Hour]:
+    """`pages`, ordered by tick, hour by hour."""
+    ticks, starts = np.unique(pages.keys.tick, return_index=True)
+    hours = {}
+    for tick, low, high in zip(ticks.tolist(), starts, [*starts[1:], len(pages)], strict=True):
+        part = pages.take(np.arange(low, high)) if len(ticks) > 1 else pages
+        hours[tick] = Hour(part, arm[low:high], revision[low:high], tables.content_hash(part))
+    return hours
 
 
 def _cut(pages: Feedback, first_tick: int, last_tick: int) -> Feedback:

@@ -60,11 +60,11 @@ def _wrong_items(f: Feedback) -> Row:
     return wrong
 
 
-RULES: dict[str, Callable[[Feedback, Spaces, int], Row]] = {
+RULES: dict[str, Callable[[Feedback, Spaces, range], Row]] = {
     "visit or page number out of range": lambda f, s, t: (
         (f.keys.visit < 0) | (f.keys.visit > MAX_VISIT) | (f.keys.page < 0) | (f.keys.page >= MAX_PAGES)
     ),
-    "tick is not the hour being closed": lambda f, s, t: f.keys.tick != t,
+    "tick is not an hour being closed": lambda f, s, t: (f.keys.tick < t.start) | (f.keys.tick >= t.stop),
     "user_id out of range": lambda f, s, t: (f.keys.user_id < 0) | (f.keys.user_id >= s.n_users),
     "user not finite": lambda f, s, t: _not_finite(f.observations["user"]),
     "page not finite": lambda f, s, t: _not_finite(f.observations["page"]),
@@ -77,14 +77,14 @@ RULES: dict[str, Callable[[Feedback, Spaces, int], Row]] = {
     "slate_items differ from the candidates": lambda f, s, t: _wrong_items(f),
     "slot_propensity outside (0, 1]": lambda f, s, t: _wrong_propensity(f.slot_propensity),
 }
-"""Reason: which rows of pages closed in hour t it refuses. The first that applies is the one recorded."""
+"""Reason: which rows of pages closed with the hours t it refuses. The first that applies is the one recorded."""
 
 
-def refused(feedback: Feedback, spaces: Spaces, tick: int) -> dict[int, str]:
+def refused(feedback: Feedback, spaces: Spaces, hours: range) -> dict[int, str]:
     """Row number -> reason, for the rows that must not enter the log."""
     reasons: dict[int, str] = {}
     for reason, rule in RULES.items():
-        wrong = rule(feedback, spaces, tick)
+        wrong = rule(feedback, spaces, hours)
         if wrong.any():
             for row in np.flatnonzero(wrong).tolist():
                 reasons.setdefault(row, reason)

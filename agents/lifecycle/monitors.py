@@ -76,11 +76,11 @@ STREAMS: dict[str, Callable[[Feedback], NDArray[np.float64]]] = {
     "first_page_ctr": lambda pages: _clicks_per_slot(pages)[pages.keys.page == 0],
     "reward": lambda pages: pages.reward.astype(np.float64),
 }
-"""Name of a stream for detectors: float64 values of an hour's pages, one a page (first_page_ctr: one a visit)."""
+"""Name of a stream for detectors: float64 values of a step's pages, one a page (first_page_ctr: one a visit)."""
 
 
 class Monitor:
-    """Counts of the last hour, of the day and of the recent past.
+    """Counts of the last step (an hour or more), of the day and of the recent past.
 
     Arguments:
         recent_hours: how far back `trailing` may look.
@@ -89,7 +89,7 @@ class Monitor:
     def __init__(self, recent_hours: int = 28 * HOURS) -> None:
         if recent_hours < 1:
             raise ValueError(f"'recent_hours' must be at least 1. Got {recent_hours}.")
-        self.hour = Counts()
+        self.step = Counts()
         self.today = Counts()
         self.days: list[tuple[int, Counts]] = []
         self._day = -1
@@ -98,15 +98,15 @@ class Monitor:
         self._clicks_so_far: dict[int, int] = {}
 
     def update(self, pages: Feedback, tick: int) -> None:
-        """Count the pages of hour `tick`."""
+        """Count the pages of the step that ends with hour `tick`."""
         if tick // HOURS != self._day:
             if self._day >= 0:
                 self.days.append((self._day, self.today))
             self._day, self.today = tick // HOURS, Counts()
         self._pages = pages
-        self.hour = self._count(pages)
-        self.today = self.today + self.hour
-        self._recent.append((tick, self.hour))
+        self.step = self._count(pages)
+        self.today = self.today + self.step
+        self._recent.append((tick, self.step))
 
     def trailing(self, hours: int) -> Counts:
         """The sum over the last `hours` hours that were counted."""
@@ -116,7 +116,7 @@ class Monitor:
         return sum((counts for tick, counts in self._recent if tick >= first), Counts())
 
     def stream(self, metric: str) -> NDArray[np.float64]:
-        """The newest hour's values of one metric, in the order of the log."""
+        """The newest step's values of one metric, in the order of the log."""
         if metric not in STREAMS:
             raise ValueError(f"'metric' must be one of {', '.join(STREAMS)}. Got {metric!r}.")
         return STREAMS[metric](self._pages) if self._pages is not None else np.empty(0)

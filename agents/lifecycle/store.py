@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
 
 TABLES = ("pages", "impressions", "conversions", "quarantine")
 DAYS = "days.jsonl"
@@ -24,7 +24,10 @@ class Store:
         self.path = path
         self.days: dict[int, dict[str, Any]] = {}
         self._tables: dict[str, DeltaTable] = {}
-        self._writer = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=ROW_GROUP)
+        plain = ColumnProperties(dictionary_enabled=False)  # on lists of distinct ids a dictionary only costs time
+        self._writer = WriterProperties(
+            compression="LZ4_RAW", max_row_group_size=ROW_GROUP, default_column_properties=plain
+        )
         path.mkdir(parents=True, exist_ok=True)
         self._open()
 

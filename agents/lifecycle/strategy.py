@@ -5,6 +5,7 @@ from __future__ import annotations
 from perennial.agents.lifecycle.decisions import TriggerRecord
 from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.rollout import Rollout
+from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.lifecycle.training import Start, TrainingOrder
 from perennial.agents.lifecycle.triggers import Trigger
 from perennial.agents.lifecycle.windows import Fresh, Window
@@ -19,20 +20,39 @@ class Strategy:
         start: "warm" goes on from the champion, "cold" forgets first.
         update: when the champion learns in place from the pages logged since it last did.
         rollout: how a candidate comes to serve.
+        step_hours: how often it looks and may order something, a divisor of 24. What serves stays as it is in between.
     """
 
     def __init__(
-        self, trigger: Trigger, window: Window, update: Trigger, rollout: Rollout, start: Start = "warm"
+        self,
+        trigger: Trigger,
+        window: Window,
+        update: Trigger,
+        rollout: Rollout,
+        start: Start = "warm",
+        step_hours: int = 1,
     ) -> None:
         if start not in ("warm", "cold"):
             raise ValueError(f"'start' must be 'warm' or 'cold'. Got {start!r}.")
+        if step_hours < 1 or HOURS % step_hours:
+            raise ValueError(f"'step_hours' must divide 24. Got {step_hours}.")
+        for name, part in (("trigger", trigger), ("update", update)):
+            if part.every_hours % step_hours:
+                raise ValueError(
+                    f"'step_hours' must divide the hours between two firings of '{name}', {part.every_hours}. "
+                    f"Got {step_hours}."
+                )
         self.trigger, self.window, self.update, self.rollout = trigger, window, update, rollout
+        self.step_hours = step_hours
         self.start: Start = start
         self.records: list[TriggerRecord] = []
         self._fresh_from = 0
 
     def decide(self, monitor: Monitor, tick: int) -> list[TrainingOrder]:
-        """The trainings due at the end of hour `tick`, updates first; `records` then says on which evidence."""
+        """The trainings due at the end of the step that ends with hour `tick`, updates first.
+
+        `records` then says on which evidence.
+        """
         update, fit = self.update.evaluate(monitor, tick), self.trigger.evaluate(monitor, tick)
         self.records = [update, fit]
         orders = []

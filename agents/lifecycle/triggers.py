@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from math import gcd
 
 from perennial.agents.lifecycle.decisions import TriggerRecord
 from perennial.agents.lifecycle.detectors import Detector
@@ -12,7 +13,12 @@ from perennial.agents.lifecycle.tables import HOURS
 
 
 class Trigger(ABC):
-    """Asked once at the end of each hour."""
+    """Asked once at the end of each of the strategy's steps.
+
+    ``every_hours``: it can only fire at the end of a multiple of so many hours; 0 = at any.
+    """
+
+    every_hours: int = 0
 
     @property
     def name(self) -> str:
@@ -21,7 +27,7 @@ class Trigger(ABC):
 
     @abstractmethod
     def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
-        """Whether to learn at the end of hour `tick`, and on which evidence."""
+        """Whether to learn at the end of the step that ends with hour `tick`, and on which evidence."""
 
     def reset(self, tick: int) -> None:  # noqa: B027 (most triggers remember nothing)
         """A new model was ordered at hour `tick`; what was seen of the old one no longer counts."""
@@ -42,13 +48,14 @@ class Schedule(Trigger):
     """
 
     def __init__(self, days: int = 0, hours: int = 0) -> None:
-        self.every = days * HOURS + hours
-        if days < 0 or hours < 0 or self.every < 1:
+        self.every_hours = days * HOURS + hours
+        if days < 0 or hours < 0 or self.every_hours < 1:
             raise ValueError(f"'days' and 'hours' must be 0 or more and not both 0. Got days={days}, hours={hours}.")
 
     def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
-        passed = (tick + 1) % self.every
-        return TriggerRecord(tick, self.name, passed == 0, inputs={"every_hours": self.every}, reason="schedule")
+        passed = (tick + 1) % self.every_hours
+        inputs = {"every_hours": float(self.every_hours)}
+        return TriggerRecord(tick, self.name, passed == 0, inputs=inputs, reason="schedule")
 
 
 class Drift(Trigger):
@@ -104,6 +111,7 @@ class AnyOf(Trigger):
         if not triggers:
             raise ValueError("'triggers' must list at least one trigger. Got none; for no trigger at all use Never.")
         self.triggers = list(triggers)
+        self.every_hours = gcd(*(trigger.every_hours for trigger in triggers))
 
     def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
         records = [trigger.evaluate(monitor, tick) for trigger in self.triggers]

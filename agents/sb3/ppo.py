@@ -41,7 +41,7 @@ class Ppo(Agent):
         self,
         n_steps: int = 2048,
         batch_size: int = 256,
-        n_epochs: int = 3,
+        n_epochs: int = 2,
         learning_rate: float = 3e-3,
         gamma: float = 0.9,
         gae_lambda: float = 0.5,

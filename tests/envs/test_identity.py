@@ -2,86 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from perennial.agents.base import Agent, Decision, Keys, Observations, Spaces
+from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.registry import Registry
+from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
+from perennial.agents.lifecycle.strategy import Strategy
+from perennial.agents.lifecycle.training import TrainingJob
+from perennial.agents.lifecycle.triggers import Never
+from perennial.agents.lifecycle.windows import AllDays
 from perennial.envs import World
-from perennial.envs.world import Response
-
-POTENTIAL_VISITS = 5000
-SEED = 11
-SIZES: dict[str, Any] = {"n_users": 600, "n_items": 300, "page_limit": 6}
-
-Records = dict[tuple[int, int], bytes]
-
-
-def hash_policy(keys: dict[str, NDArray[Any]], observations: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
-    """Slates (n, 10) that are a pure function of (visit, page, candidates); now and then an item comes twice."""
-    salt = keys["visit"].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + keys["page"].astype(np.uint64)
-    mixed = observations["candidates"][:, :10].astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9) + salt[:, None]
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= np.uint64(0x94D049BB133111EB)
-    return ((mixed >> np.uint64(33)) % np.uint64(50)).astype(np.int64)
-
-
-def record(
-    into: Records,
-    keys: dict[str, NDArray[Any]],
-    observations: dict[str, NDArray[Any]],
-    slates: NDArray[Any],
-    response: Response,
-) -> None:
-    """Note all that was seen and all that came of it, as bytes, by (visit, page)."""
-    parts = [*keys.values(), *observations.values(), slates.astype(np.int64), *vars(response).values()]
-    for n, key in enumerate(zip(keys["visit"].tolist(), keys["page"].tolist(), strict=True)):
-        assert key not in into
-        into[key] = b"|".join(np.ascontiguousarray(part[n]).tobytes() for part in parts)
-
-
-def last_visit(world: World) -> int:
-    """Key of the last of the first `POTENTIAL_VISITS` potential visits."""
-    keys: list[int] = []
-    tick = 0
-    while len(keys) < POTENTIAL_VISITS:
-        keys += world._arrivals.at(tick)[0][0].tolist()
-        tick += 1
-    return keys[POTENTIAL_VISITS - 1]
-
-
-def loop_records(world: World) -> Records:
-    """Tick by tick, all visits of a tick side by side, as the closed loop does it."""
-    into: Records = {}
-    end = last_visit(world)
-    for tick in range(end // 2**20 + 1):
-        visits = world.arrivals(tick)
-        while len(visits):
-            keys, seen = world.keys(visits), world.observe(visits)
-            slates = hash_policy(keys, seen)
-            record(into, keys, seen, slates, world.respond(visits, slates))
-    return {key: value for key, value in into.items() if key[0] <= end}
-
-
-class Recorder:
-    """Wraps the kernel's resolve, so that a face's own pages are recorded as the world resolves them."""
-
-    def __init__(self, world: World) -> None:
-        self.records: Records = {}
-        self._world = world
-        self._resolve = world.resolve
-        world.resolve = self  # type: ignore[method-assign,assignment]
-
-    def __call__(self, lanes: Any, rows: NDArray[Any], slates: NDArray[Any]) -> Response:
-        from perennial.envs import Visits
-
-        visits = Visits(lanes, rows)
-        keys, seen = self._world.keys(visits), self._world.observe(visits)
-        response = self._resolve(lanes, rows, slates)
-        record(self.records, keys, seen, slates, response)
-        return response
+from perennial.experiments.loop import Loop
+from tests.envs.identity import SEED, SIZES, Recorder, Records, hash_policy, last_visit, loop_records
 
 
 @pytest.fixture(scope="module")
@@ -119,5 +57,32 @@ def test_vector_env_meets_the_same_visits_at_any_width(expected: Records, width:
     assert played(env, expected) == expected
 
 
+class HashAgent(Agent):
+    """The policy of this test as an agent."""
+
+    def act(self, observations: Observations, keys: Keys) -> Decision:
+        slates = hash_policy(vars(keys), dict(observations)).astype(np.int32)
+        return Decision(slates, np.ones(slates.shape))
+
+
+def test_the_closed_loop_meets_the_same_visits(expected: Records, tmp_path: Path) -> None:
+    world = World(seed=SEED, **SIZES)
+    spaces = Spaces(**world.sizes)
+    last_day = last_visit(world) // 2**20 // 24
+    recorder = Recorder(world)
+    training = TrainingJob(HashAgent, world.items, spaces, seed=0)
+    strategy = Strategy(Never(), AllDays(), Never(), ImmediateRollout())
+    registry = Registry(tmp_path / "registry", "test", SEED)
+    deployment = Deployment(training.fresh(), strategy.rollout, registry, epsilon=0.0)
+    Loop(world, deployment, strategy, training, FeedbackLog(tmp_path / "log", spaces)).run(0, 24 * last_day + 23)
+    registry.close()
+    assert {key: value for key, value in recorder.records.items() if key in expected} == expected
+
+
 def test_the_records_tell_worlds_apart(expected: Records) -> None:
     assert loop_records(World(seed=SEED + 1, **SIZES)) != expected
+
+
+@pytest.mark.parametrize("step", [3, 24])
+def test_hours_served_side_by_side_meet_the_same_visits(expected: Records, step: int) -> None:
+    assert loop_records(World(seed=SEED, **SIZES), step) == expected

@@ -11,6 +11,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env as gymnasium_check
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
+from perennial.envs.shop import ShopEnv
+
 SHOP = "perennial.envs:perennial/Shop-v0"
 SMALL: dict[str, Any] = {"n_users": 300, "n_items": 200, "page_limit": 4}
 
@@ -122,7 +124,7 @@ def test_what_is_handed_out_is_the_callers_own() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: gym.make(SHOP, render_mode="human"), ValueError, "'render_mode' must be None"),
+        (lambda: ShopEnv(render_mode="human"), ValueError, "'render_mode' must be None"),
         (lambda: gym.make(SHOP, seed=1), TypeError, r"takes its seed by reset\(seed=...\)"),
         (lambda: gym.make(SHOP, drift="seasnal"), ValueError, "'drift' must be one of .*Got 'seasnal'"),
         (lambda: gym.make_vec(SHOP, num_envs=200, **SMALL), ValueError, r"'num_envs' must lie in \[1, 150\]"),

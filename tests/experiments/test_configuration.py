@@ -44,9 +44,9 @@ def plain(thing: Any) -> Any:
         (
             ["strategy=nightly"],
             "strategy",
-            lambda: Strategy(Schedule(days=1), LastDays(28), Never(), ImmediateRollout(), "warm"),
+            lambda: Strategy(Schedule(days=1), LastDays(7), Never(), ImmediateRollout(), "warm", 24),
         ),
-        (["strategy=drift_triggered", "strategy.window.days=7"], "strategy.window", lambda: LastDays(7)),
+        (["strategy=drift_triggered", "strategy.window.days=5"], "strategy.window", lambda: LastDays(5)),
     ],
 )
 def test_yaml_gives_what_python_gives(overrides: list[str], part: str, made: Callable[[], Any]) -> None:

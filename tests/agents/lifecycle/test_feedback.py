@@ -98,7 +98,7 @@ def broken(tick: int) -> dict[str, Feedback]:
         "reward not finite": replace(good, reward=second(good.reward, np.inf)),
         "slot_propensity outside (0, 1]": replace(good, slot_propensity=second(good.slot_propensity, 1.5)),
         "user_id out of range": replace(good, keys=replace(good.keys, user_id=second(good.keys.user_id, 12))),
-        "tick is not the hour being closed": replace(good, keys=replace(good.keys, tick=second(good.keys.tick, 99))),
+        "tick is not an hour being closed": replace(good, keys=replace(good.keys, tick=second(good.keys.tick, 99))),
         "visit or page number out of range": replace(good, keys=replace(good.keys, visit=second(good.keys.visit, -1))),
     }
 

@@ -11,17 +11,17 @@ from tests.agents.lifecycle.hand import SPACES, wave, with_first_clicks
 def test_counts_and_rates_of_an_hour_and_a_day():
     monitor = Monitor()
     monitor.update(with_first_clicks(0, [1, 2, 3, 4], [2, 0, 1, 0]), 0)
-    assert (monitor.hour.clicks, monitor.hour.impressions, monitor.hour.bounces) == (3, 8, 2)
-    assert monitor.hour.ctr == monitor.hour.first_page_ctr == 3 / 8
+    assert (monitor.step.clicks, monitor.step.impressions, monitor.step.bounces) == (3, 8, 2)
+    assert monitor.step.ctr == monitor.step.first_page_ctr == 3 / 8
     monitor.update(empty(SPACES), 1)
-    assert monitor.hour.pages == 0
-    assert math.isnan(monitor.hour.ctr)
+    assert monitor.step.pages == 0
+    assert math.isnan(monitor.step.ctr)
     monitor.update(with_first_clicks(23, [5], [2]), 23)
     assert monitor.today.clicks == 5
     assert monitor.today.bounce_rate == 2 / 5
     monitor.update(with_first_clicks(24, [6], [0]), 24)
-    assert monitor.days == [(0, monitor.trailing(25) + type(monitor.hour)(**_minus(monitor.hour)))]
-    assert monitor.today == monitor.hour
+    assert monitor.days == [(0, monitor.trailing(25) + type(monitor.step)(**_minus(monitor.step)))]
+    assert monitor.today == monitor.step
     assert monitor.trailing(2).pages == 2
 
 
@@ -33,8 +33,8 @@ def test_first_page_rate_looks_at_first_pages_only():
     monitor = Monitor()
     later = wave(0, [1], page=1, clicked=np.ones((1, 2), np.bool_))
     monitor.update(later, 0)
-    assert monitor.hour.ctr == 1.0
-    assert math.isnan(monitor.hour.first_page_ctr)
+    assert monitor.step.ctr == 1.0
+    assert math.isnan(monitor.step.first_page_ctr)
     assert len(monitor.stream("first_page_ctr")) == 0
     assert monitor.stream("ctr").tolist() == [1.0]
 
@@ -44,9 +44,9 @@ def test_a_visit_that_goes_on_in_the_next_hour_bounces_only_if_all_its_pages_do(
     none, open_end = np.zeros((2, 2), np.bool_), np.zeros(2, np.bool_)
     clicked = np.array([[True, False], [False, False]])
     monitor.update(wave(0, [1, 2], clicked=clicked, terminated=open_end), 0)
-    assert monitor.hour.visits_ended == 0
+    assert monitor.step.visits_ended == 0
     monitor.update(wave(1, [1, 2], page=1, clicked=none), 1)
-    assert (monitor.hour.visits_ended, monitor.hour.bounces) == (2, 1)
+    assert (monitor.step.visits_ended, monitor.step.bounces) == (2, 1)
 
 
 def test_an_unknown_stream_is_refused():

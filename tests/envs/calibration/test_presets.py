@@ -55,7 +55,6 @@ def test_the_committed_season_is_a_fixed_point(name: str) -> None:
     np.testing.assert_allclose(fit.level, kept.level, atol=0.01)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", SHOPS)
 def test_the_simulated_part_is_refitted_from_the_log(name: str, data: Path) -> None:

@@ -1,0 +1,80 @@
+"""The records of the first potential visits: what every face of the world has to reproduce bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.envs import Visits, World
+from perennial.envs.world import Response
+
+POTENTIAL_VISITS = 5000
+SEED = 11
+SIZES: dict[str, Any] = {"n_users": 600, "n_items": 300, "page_limit": 6}
+
+Records = dict[tuple[int, int], bytes]
+
+
+def hash_policy(keys: dict[str, NDArray[Any]], observations: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Slates (n, 10) that are a pure function of (visit, page, candidates); now and then an item comes twice."""
+    salt = keys["visit"].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + keys["page"].astype(np.uint64)
+    mixed = observations["candidates"][:, :10].astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9) + salt[:, None]
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    return ((mixed >> np.uint64(33)) % np.uint64(50)).astype(np.int64)
+
+
+def record(
+    into: Records,
+    keys: dict[str, NDArray[Any]],
+    observations: dict[str, NDArray[Any]],
+    slates: NDArray[Any],
+    response: Response,
+) -> None:
+    """Note all that was seen and all that came of it, as bytes, by (visit, page)."""
+    parts = [*keys.values(), *observations.values(), slates.astype(np.int64), *vars(response).values()]
+    for n, key in enumerate(zip(keys["visit"].tolist(), keys["page"].tolist(), strict=True)):
+        assert key not in into
+        into[key] = b"|".join(np.ascontiguousarray(part[n]).tobytes() for part in parts)
+
+
+def last_visit(world: World) -> int:
+    """Key of the last of the first `POTENTIAL_VISITS` potential visits."""
+    keys: list[int] = []
+    tick = 0
+    while len(keys) < POTENTIAL_VISITS:
+        keys += world._arrivals.at(tick)[0][0].tolist()
+        tick += 1
+    return keys[POTENTIAL_VISITS - 1]
+
+
+def loop_records(world: World, step: int = 1) -> Records:
+    """Hour by hour, or `step` hours at once, all visits side by side, as the closed loop does it."""
+    into: Records = {}
+    end = last_visit(world)
+    for tick in range(0, end // 2**20 + 1, step):
+        visits = world.arrivals(tick, tick + step - 1)
+        while len(visits):
+            keys, seen = world.keys(visits), world.observe(visits)
+            slates = hash_policy(keys, seen)
+            record(into, keys, seen, slates, world.respond(visits, slates))
+    return {key: value for key, value in into.items() if key[0] <= end}
+
+
+class Recorder:
+    """Wraps the kernel's resolve, so that a face's own pages are recorded as the world resolves them."""
+
+    def __init__(self, world: World) -> None:
+        self.records: Records = {}
+        self._world = world
+        self._resolve = world.resolve
+        world.resolve = self  # type: ignore[method-assign,assignment]
+
+    def __call__(self, lanes: Any, rows: NDArray[Any], slates: NDArray[Any]) -> Response:
+        visits = Visits(lanes, rows)
+        keys, seen = self._world.keys(visits), self._world.observe(visits)
+        response = self._resolve(lanes, rows, slates)
+        record(self.records, keys, seen, slates, response)
+        return response
