@@ -21,6 +21,7 @@ from perennial.agents.base import (
     set_generator_state,
     top_k,
 )
+from perennial.agents.mf_transformer import serving
 from perennial.agents.mf_transformer.factorisation import Factorisation
 from perennial.agents.mf_transformer.mixture import Mixture, Pages, Shape, layout
 from perennial.agents.mf_transformer.parameters import Parameters
@@ -49,7 +50,8 @@ class MfTransformer(Agent):
     width : length of the vectors of items and visits, >= 1; a multiple of `heads`
     layers, heads : attention blocks and heads of the transformer, >= 1
     history : how many of the last clicked items are attended to, >= 1; at most what the observations hold
-    sweeps : sweeps of least squares in a cold fit, >= 1; a warm one does one
+    sweeps : sweeps of least squares in a cold fit, >= 1
+    warm_sweeps : the same in a warm fit, >= 0; with 0 the vectors per visitor take up what is new
     regularisation : of the factors, > 0
     confidence : weight of a click in the least squares, over that of the absence of one, > 0
     cold_steps, warm_steps, update_steps : gradient steps of a cold fit, of a warm fit and of an update, >= 1
@@ -70,10 +72,11 @@ class MfTransformer(Agent):
         heads: int = 2,
         history: int = 10,
         sweeps: int = 5,
+        warm_sweeps: int = 0,
         regularisation: float = 5.0,
         confidence: float = 1.0,
-        cold_steps: int = 1000,
-        warm_steps: int = 16,
+        cold_steps: int = 700,
+        warm_steps: int = 8,
         update_steps: int = 1,
         batch_size: int = 512,
         learning_rate: float = 0.005,
@@ -93,6 +96,7 @@ class MfTransformer(Agent):
         self.layers = whole("layers", layers, 1)
         self.history = whole("history", history, 1)
         self.sweeps = whole("sweeps", sweeps, 1)
+        self.warm_sweeps = whole("warm_sweeps", warm_sweeps, 0)
         self.regularisation = number("regularisation", regularisation, 0.0, above=True)
         self.confidence = number("confidence", confidence, 0.0, above=True)
         self.cold_steps = whole("cold_steps", cold_steps, 1)
@@ -133,7 +137,8 @@ class MfTransformer(Agent):
         """Make the tables that serving needs from the weights and factors as they are now."""
         with torch.inference_mode():
             self._weights = {name: view.clone() for name, view in self.parameters.views().items()}
-            self._table = self.mixture.item_table(self._weights, torch.from_numpy(self.mf.item_factors))
+            table = self.mixture.item_table(self._weights, torch.from_numpy(self.mf.item_factors))
+            self._tables = serving.tables(self.mixture.shape, self._weights, table, self.mf)
 
     # -- serving -------------------------------------------------------------------------------------------------------
 
@@ -143,8 +148,7 @@ class MfTransformer(Agent):
 
     def scores(self, observations: Observations, keys: Keys) -> NDArray[np.float32]:
         """float32 (B, M): logit of a click on each candidate in a slot of bias 0."""
-        with torch.inference_mode():
-            return self.mixture.scores(self._weights, self._table, self._pages(observations, keys)).numpy()
+        return serving.scores(self._tables, observations, keys)
 
     def gate(self, observations: Observations, keys: Keys) -> NDArray[np.float32]:
         """float32 (B,): weight of the taste part against the visit part, in (0, 1); 1/2 where there is no gate."""
@@ -183,7 +187,7 @@ class MfTransformer(Agent):
         clicks = 0
         if self.use_mf:
             clicks = self.mf.remember(window)
-            self.mf.refit(self.sweeps if first else 1, self.rng)
+            self.mf.refit(self.sweeps if first else self.warm_sweeps, self.rng)
         cold, warm = Budget(self.cold_steps, 1.0, COLD_END), Budget(self.warm_steps, self.warm_rate, WARM_END)
         return self._descend(window, cold if first else warm) | {"new_clicks": float(clicks)}
 

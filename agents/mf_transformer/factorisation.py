@@ -52,7 +52,7 @@ class Factorisation:
 
     def refit(self, sweeps: int, rng: np.random.Generator) -> None:
         """`sweeps` rounds of least squares, visitors then items, from where the factors stand (from noise at first)."""
-        if self.clicks.nnz == 0:
+        if self.clicks.nnz == 0 or sweeps == 0:
             return
         from implicit.cpu.als import AlternatingLeastSquares
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from perennial.agents.base import Decision, Feedback, Keys, Spaces, top_k
-from perennial.agents.mf_transformer import MfTransformer
+from perennial.agents.mf_transformer import MfTransformer, serving
 from perennial.agents.mf_transformer.mixture import Mixture, Shape, layout
 from perennial.agents.mf_transformer.parameters import Parameters, Weight
 from perennial.agents.mf_transformer.plackett_luce import slot_propensity
@@ -225,10 +225,10 @@ def test_score_is_bias_plus_gated_taste_plus_gated_visit(small: tuple[ToyShop, F
     shop, log = small
     agent = begun(shop, **SMALL)
     agent.fit(log, "cold")
-    weights, by_gate = agent._weights, {}
+    trained, by_gate = agent._tables, {}
     for logit in (-40.0, 0.0, 40.0):
-        agent._weights = {**weights, "gate.weight": torch.zeros_like(weights["gate.weight"])}
-        agent._weights["gate.shift"] = torch.full_like(weights["gate.shift"], logit)
+        shift = np.full_like(trained.gate_shift, logit)
+        agent._tables = trained._replace(gate=np.zeros_like(trained.gate), gate_shift=shift)
         by_gate[logit] = agent.scores(log.observations, log.keys)
     np.testing.assert_allclose(by_gate[0.0], (by_gate[-40.0] + by_gate[40.0]) / 2, atol=1e-5)
     assert np.abs(by_gate[40.0] - by_gate[-40.0]).max() > 1e-3
@@ -304,6 +304,87 @@ def test_overlapping_windows_count_a_click_once(small: tuple[ToyShop, Feedback])
     once.fit(log)
     assert (twice.mf.clicks != once.mf.clicks).nnz == 0
     assert once.mf.clicks.sum() == log.clicked.sum()
+
+
+# -- serving -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_gate": False},
+        {"use_mf": False},
+        {"use_transformer": False},
+        {"use_mf": False, "use_transformer": False},
+        {"layers": 3, "heads": 4},
+        {"width": 9, "heads": 3, "layers": 2, "factors": 3},
+        {"width": 7, "heads": 1, "history": 1},
+    ],
+    ids=str,
+)
+def test_compiled_scores_are_those_that_are_trained(options: dict[str, object]) -> None:
+    """Of visitors with and without clicks, with full and empty histories; a page's bits do not know its batch."""
+    shop = toy_shop(3, n_users=200)
+    log = shop.uniform_log(600)
+    agent = begun(shop, **{**SMALL, "cold_steps": 40, "learning_rate": 0.05, **options})
+    agent.fit(log.take(np.flatnonzero(log.keys.user_id < 150)), "cold")
+    observations, keys = shop.observe(64)
+    observations["history"][::4] = -1
+    pages = agent._pages(observations, keys)
+    with torch.inference_mode():
+        table = agent.mixture.item_table(agent._weights, torch.from_numpy(agent.mf.item_factors))
+        trained = agent.mixture.scores(agent._weights, table, pages).numpy()
+    served = agent.scores(observations, keys)
+    assert (keys.user_id >= 150).any()
+    assert (observations["history"] >= 0).any()
+    assert np.ptp(trained) > 0.1
+    assert served.dtype == np.float32
+    np.testing.assert_allclose(served, trained, rtol=0, atol=1e-4)
+    for row in range(64):
+        one = np.array([row])
+        alone = agent.scores({name: array[one] for name, array in observations.items()}, keys.take(one))
+        assert np.array_equal(alone[0], served[row])
+
+
+def test_arrays_in_any_order_and_read_only_are_served_alike_by_the_kernel_there_is(
+    small: tuple[ToyShop, Feedback],
+) -> None:
+    shop, log = small
+    agent = begun(shop, **SMALL)
+    expected = agent.scores(log.observations, log.keys)
+    compiled = list(serving._scores.signatures)
+    other = {name: np.asfortranarray(array) for name, array in log.observations.items()}
+    for array in other.values():
+        array.flags.writeable = False
+    assert np.array_equal(agent.scores(other, log.keys), expected)
+    assert agent.scores({name: array[:0] for name, array in other.items()}, log.keys.take(np.arange(0))).size == 0
+    assert serving._scores.signatures == compiled
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "error", "message"),
+    [
+        ("candidates", 120, IndexError, "'observations\\['candidates'\\]' must hold ids of items"),
+        ("candidates", -1, IndexError, "'observations\\['candidates'\\]' must hold ids of items"),
+        ("history", 120, IndexError, "'observations\\['history'\\]' must hold ids of items, or -1"),
+        ("user", None, ValueError, "'observations' must hold rows as long as `begin` was told"),
+        ("page", None, ValueError, "'observations' must hold rows as long as `begin` was told"),
+        ("history", None, ValueError, "'observations' must hold rows as long as `begin` was told"),
+    ],
+)
+def test_pages_that_do_not_fit_are_not_served(
+    small: tuple[ToyShop, Feedback], name: str, bad: int | None, error: type[Exception], message: str
+) -> None:
+    """A compiled kernel has no bounds of its own: what it cannot serve it must refuse."""
+    shop, log = small
+    array = log.observations[name].copy()
+    if bad is None:
+        array = array[:, :3]
+    else:
+        array[-1, -1] = bad
+    with pytest.raises(error, match=message):
+        begun(shop, **SMALL).scores({**log.observations, name: array}, log.keys)
 
 
 # -- slates ------------------------------------------------------------------------------------------------------------
