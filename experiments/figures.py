@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.envs import World
 from perennial.experiments.metrics import Day
 from perennial.experiments.results import Result, select
 
 # Okabe & Ito (2008), "Color universal design": told apart with any colour vision.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 WINDOW = 7
-EPOCH = datetime.date(2010, 1, 1)
 
 Ends = dict[str, tuple[datetime.date, float]]
 """Where each arm's line ends: its last day and value."""
@@ -152,7 +152,7 @@ def _draw_events(
         for kind, marker, lift, size in (("retrain", "|", 0.0, 60), ("alarm", "v", 0.38, 22)):
             days = sorted({event.day for event in first.events if event.kind == kind})
             axes.scatter(
-                [EPOCH + datetime.timedelta(d) for d in days],
+                [World.date_of(d) for d in days],
                 np.full(len(days), -lane + lift),
                 marker=marker,
                 s=size,
@@ -206,7 +206,7 @@ def _top(group: Sequence[float], gap: float) -> float:
 
 
 def _dates(result: Result) -> list[datetime.date]:
-    return [EPOCH + datetime.timedelta(day.day) for day in result.days]
+    return [World.date_of(day.day) for day in result.days]
 
 
 def _percent_axis(signed: bool = False) -> Any:

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from perennial.envs.preset import EPOCH
 from perennial.experiments import configuration, results
 from perennial.experiments.configuration import ConfigurationError, Node
 from perennial.experiments.threads import one_thread
 
-EPOCH = datetime.date(2010, 1, 1)
 WORLD_GETS = {"world": {"drift", "seed", "reward"}}
 """Arguments of the world that the run hands over itself."""
 
@@ -61,7 +61,7 @@ class Experiment:
     @property
     def start(self) -> int:
         """The first scored day, in days since the epoch."""
-        return (datetime.date.fromisoformat(self.first_day) - EPOCH).days
+        return (datetime.date.fromisoformat(self.first_day) - datetime.date.fromisoformat(EPOCH)).days
 
     @property
     def history_start(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from perennial.envs import World
 from perennial.experiments.metrics import Day, summarise
 from perennial.experiments.results import Result
 
@@ -29,7 +30,6 @@ LAYOUT = {
         "Alarms and retrains so far": ["Multiline", ["lifecycle/alarm", "lifecycle/retrain"]],
     }
 }
-EPOCH = datetime.datetime(2010, 1, 1, tzinfo=datetime.UTC)
 
 
 def write(result: Result, settings: Mapping[str, Any], folder: Path) -> None:
@@ -48,7 +48,7 @@ def write(result: Result, settings: Mapping[str, Any], folder: Path) -> None:
 
 def simulated(day: int) -> float:
     """Seconds since 1970 of a simulated day, so that TensorBoard's time axis shows the simulated date."""
-    return (EPOCH + datetime.timedelta(days=day)).timestamp()
+    return datetime.datetime.combine(World.date_of(day), datetime.time(), datetime.UTC).timestamp()
 
 
 def _write_events(writer: Any, result: Result) -> None:
@@ -58,8 +58,12 @@ def _write_events(writer: Any, result: Result) -> None:
             count = sum(d <= day.day for d in days)
             writer.add_scalar(f"lifecycle/{kind}", count, day.day, walltime=simulated(day.day))
         for day_number in sorted(set(days)):
-            date = (EPOCH + datetime.timedelta(days=day_number)).date()
-            writer.add_text(f"lifecycle/{kind}", f"{kind} on {date}", day_number, walltime=simulated(day_number))
+            writer.add_text(
+                f"lifecycle/{kind}",
+                f"{kind} on {World.date_of(day_number)}",
+                day_number,
+                walltime=simulated(day_number),
+            )
 
 
 def _write_settings(writer: Any, result: Result, settings: Mapping[str, Any]) -> None:
