@@ -37,13 +37,14 @@ def present(console: Console, study: Study, runs: Sequence[Run], done: Sequence[
     timings = tables.timing_table(_timings(study, runs))
     pairing = tables.pairing_table(done, [(first, second) for first, second in study.pairs], study.drift)
     console.print(room.rich(), found.verdict, highlight=False)
-    console.print(uplift.rich(), timings.rich(), pairing.rich())
+    console.print(uplift.rich(), timings.rich(), *([pairing.rich()] if study.pairs else []))
     _warn(console, done)
     digest = results.digest([uplift.plain(), sorted([r.arm, r.drift, r.seed, r.digest] for r in done)])
     body = {"headroom": room.plain(), "uplift": uplift.plain(), "pairing": pairing.plain(), "digest": digest}
     write_atomically(folder / "tables.json", json.dumps(body, indent=1, allow_nan=False) + "\n")
     write_atomically(folder / "timings.json", json.dumps(timings.plain(), indent=1, allow_nan=False) + "\n")
-    write_atomically(folder / "tables.md", "\n".join(table.markdown() for table in (room, uplift, timings, pairing)))
+    filled = [table.markdown() for table in (room, uplift, timings, pairing) if table.rows]
+    write_atomically(folder / "tables.md", "\n".join(filled))
     lines = {
         "Digest": f"{digest[:16]} (same seeds and same code: same digest)",
         "Tables": f"{folder / 'tables.md'} {folder / 'tables.json'} {folder / 'timings.json'}",

@@ -41,8 +41,9 @@ class MfTransformer(Agent):
     visitor is known. Everything but the factors descends the click loss over every slot shown, with a bias per slot.
 
     `fit` with start="cold" forgets and learns the window; with "warm" it adds the clicks later (by `tick`) than all
-    remembered, moves the factors on by one sweep and takes a few steps on the window. `update` takes a few steps on the
-    pages it is given and leaves the factors alone. Budgets are counted in gradient steps, never in seconds.
+    remembered, moves the factors on by `warm_sweeps` (in the gift shop a sweep a night added nothing to what the free
+    vectors per visitor learn by gradient) and takes a few steps on the window. `update` takes a few steps on the pages
+    it is given and leaves the factors alone. Budgets are counted in gradient steps, never in seconds.
 
     Arguments
     ---------
