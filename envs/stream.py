@@ -36,8 +36,8 @@ class Stream:
         found, _ = response.take_visits(
             self._pending, self._chance, self._taken, self._first, world._state, world._rules, out
         )
-        while self._first < len(self._taken) and self._taken[self._first]:
-            self._first += 1
+        rest = self._taken[self._first :]
+        self._first += len(rest) if rest.all() else int(rest.argmin())
         return self._pending[:, out[:found]]
 
     def _extend(self) -> None:
