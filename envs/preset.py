@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -178,8 +178,3 @@ def harmonics(day: float | NDArray[np.float64], count: int) -> NDArray[np.float6
     phase = 2 * np.pi * np.asarray(day, dtype=np.float64)[..., None] / YEAR_DAYS * np.arange(1, count + 1)
     waves = np.stack([np.cos(phase), np.sin(phase)], axis=-1).reshape(*phase.shape[:-1], 2 * count)
     return np.concatenate([np.ones((*waves.shape[:-1], 1)), waves], axis=-1)
-
-
-def parameter_names() -> list[str]:
-    """Names of a preset's parameters, in the file's order."""
-    return [f.name for f in fields(Preset)]
