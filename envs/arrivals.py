@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from perennial.envs.preset import EPOCH, YEAR_DAYS, Preset, harmonics
 from perennial.envs.random_numbers import ARRIVAL, ARRIVAL_COUNT, draw, poisson, unit
+from perennial.envs.visitors import Visitors
 
 VISITS_PER_TICK = 2**20
 """A potential visit's key is tick * VISITS_PER_TICK + its place in the tick."""
@@ -24,43 +25,60 @@ class Arrivals:
     The rate of tick t is ``per_day`` x hour x weekday x exp(volume harmonics), with mean ``per_day`` over the year.
     """
 
-    def __init__(
-        self, preset: Preset, arrival_share: NDArray[np.float64], key: NDArray[np.uint64], per_day: float
-    ) -> None:
-        self._share = arrival_share
+    def __init__(self, preset: Preset, visitors: Visitors, key: NDArray[np.uint64], per_day: float) -> None:
         self._key = key
-        self._stamp = np.zeros(len(arrival_share) + 1, dtype=np.int64)
+        self._stamp = np.zeros(len(visitors) + 1, dtype=np.int64)
+        # Visitors by segment, so that a shift of the population stretches one part of the line and shrinks the other.
+        self._order = np.argsort(visitors.segment, kind="stable")
+        activity = np.diff(visitors.arrival_share, prepend=0.0)[self._order]
+        self._share = np.cumsum(activity)
+        self._share /= self._share[-1]
+        regulars = int((visitors.segment == 0).sum())
+        self._first = float(self._share[regulars - 1]) if regulars else 0.0
         hour, weekday = np.asarray(preset.hour), np.asarray(preset.weekday)
         self._hour, self._weekday = hour / hour.sum(), weekday / weekday.mean()
         self._volume = np.asarray(preset.volume)
         year = np.exp(harmonics(np.arange(YEAR_DAYS), (len(self._volume) - 1) // 2) @ self._volume)
         self._scale = per_day / year.mean()
 
-    def rate(self, tick: int) -> float:
-        """Expected number of potential visits in `tick`, before a user drawn twice in it is counted once."""
-        day = tick / 24.0
-        season = np.exp((harmonics(day, (len(self._volume) - 1) // 2) * self._volume).sum())
-        weekday = self._weekday[(tick // 24 + _FIRST_WEEKDAY) % 7]
-        return float(self._scale * season * weekday * self._hour[tick % 24])
+    def rates(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """float64 (T,): expected number of potential visits in each tick, before a user drawn twice counts once."""
+        waves = harmonics(ticks / 24.0, (len(self._volume) - 1) // 2)
+        season = np.exp((waves * self._volume).sum(axis=1))
+        weekday = self._weekday[(ticks // 24 + _FIRST_WEEKDAY) % 7]
+        return np.asarray(self._scale * season * weekday * self._hour[ticks % 24])
 
-    def at(self, tick: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The potential visits of `tick`: int64 (3, P) visit, user, tick, and float64 (P,) return draw in (0, 1)."""
-        count = min(poisson(self._key, ARRIVAL_COUNT, tick, self.rate(tick)), VISITS_PER_TICK - 1)
+    def at(self, tick: int, rate: float, population: float = 0.0) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The potential visits of `tick` at `rate`: int64 (3, P) visit, user, tick; float64 (P,) return draw in (0, 1).
+
+        `population`: logits added to segment 1's share of the visits.
+        """
+        count = min(poisson(self._key, ARRIVAL_COUNT, tick, rate), VISITS_PER_TICK - 1)
         pending = np.empty((3, count), dtype=np.int64)
         chance = np.empty(count)
-        found = _draw_users(self._key, tick, self._share, self._stamp, pending, chance)
+        first = self._first
+        moved = first if population == 0.0 else first / (first + (1 - first) * np.exp(population))
+        found = _draw_users(self._key, tick, self._share, self._order, first, moved, self._stamp, pending, chance)
         return pending[:, :found], chance[:found]
 
 
 @njit(cache=True)
-def _draw_users(key: Any, tick: Any, share: Any, stamp: Any, pending: Any, chance: Any) -> Any:
-    """Fill `pending` and `chance`; a user drawn twice in a tick comes once. Returns how many are left."""
+def _draw_users(
+    key: Any, tick: Any, share: Any, order: Any, first: Any, moved: Any, stamp: Any, pending: Any, chance: Any
+) -> Any:
+    """Fill `pending` and `chance`; a user drawn twice in a tick comes once. Returns how many are left.
+
+    `first` of the line belongs to segment 0 by activity, `moved` of it at this moment.
+    """
     stamp[-1] += 1
     mark = stamp[-1]
     found = 0
     for j in range(chance.size):
         a, b, c, _ = draw(key, ARRIVAL, tick, 0, j)
-        user = min(np.searchsorted(share, (np.float64(a) + unit(b)) / 2.0**32), share.size - 1)
+        point = (np.float64(a) + unit(b)) / 2.0**32
+        if first != moved:
+            point = point * first / moved if point < moved else first + (point - moved) * (1.0 - first) / (1.0 - moved)
+        user = order[min(np.searchsorted(share, point), share.size - 1)]
         if stamp[user] == mark:
             continue
         stamp[user] = mark

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ APPEAL_SCALE = 0.4  # spread of appeal, Student t with 4 degrees of freedom: hea
 QUALITY_NOISE = 1.0  # spread of quality around its fall with appeal (clickbait), before the logistic
 CART_QUALITY = 1.0  # how much more often a click on a good item (quality 1 against 0) ends in the cart
 NOT_INTERESTED = 0.02  # chance that an examined, unclicked item of quality 0 is waved away
+PROVIDERS = 20  # whose shares of the items fall as 1, 1/2, 1/3, ...
 FEATURE_NOISE = 0.3  # noise of the observable features, in units of their own spread
 
 
@@ -28,7 +29,8 @@ class Catalogue:
     ``price`` in the shop's currency, > 0. ``price_deviation``: log price against its category, in standard deviations.
     ``cart_logit``: logit of a cart given a click, before drift. ``buy`` chance of a purchase given a cart.
     ``not_interested`` chance given examined and not clicked. ``features`` (N, 16): a noisy view of latents, appeal,
-    quality and price.
+    quality and price. ``launch``, ``retire`` float64 (N,): on sale from launch (included) to retire (excluded), days
+    since the epoch. ``provider`` int32 (N,): whose item it is; no observation shows it.
     """
 
     category: NDArray[np.int32]
@@ -41,9 +43,43 @@ class Catalogue:
     buy: NDArray[np.float32]
     not_interested: NDArray[np.float32]
     features: NDArray[np.float32]
+    launch: NDArray[np.float64]
+    retire: NDArray[np.float64]
+    provider: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.category)
+
+    @property
+    def churns(self) -> bool:
+        """Whether items come and go."""
+        return bool(np.isfinite(self.launch).any() or np.isfinite(self.retire).any())
+
+    def with_lifetimes(self, lifetimes: tuple[NDArray[np.float64], NDArray[np.float64]] | None) -> Catalogue:
+        """The same items, on sale from `lifetimes[0]` to `lifetimes[1]`; as they are if None."""
+        return self if lifetimes is None else replace(self, launch=lifetimes[0], retire=lifetimes[1])
+
+    def fewest_live(self) -> int:
+        """The smallest number of items ever on sale at once."""
+        times = np.concatenate([[-np.inf], self.launch, self.retire])
+        times = np.unique(times[times < np.inf])
+        live = np.searchsorted(np.sort(self.launch), times, side="right")
+        return int((live - np.searchsorted(np.sort(self.retire), times, side="right")).min())
+
+    def check(self, categories: int, latent_dim: int, candidates: int) -> None:
+        """Raise ValueError unless the table fits a shop of so many categories, dimensions and candidates a page."""
+        if self.category.min() < 0 or self.category.max() >= categories:
+            raise ValueError(f"'catalogue.category' must lie in [0, {categories}), the preset's categories.")
+        if self.latent.shape[1] != latent_dim:
+            raise ValueError(
+                f"'catalogue.latent' must have as many columns as 'visitors.latent', {latent_dim}. "
+                f"Got {self.latent.shape[1]}."
+            )
+        if self.fewest_live() < candidates:
+            raise ValueError(
+                f"At least 'n_candidates'={candidates} items must be on sale at all times. Got a time with "
+                f"{self.fewest_live()}; make fewer candidates or let fewer items go."
+            )
 
 
 def items_per_category(base_share: NDArray[np.float64], n_items: int) -> NDArray[np.int64]:
@@ -78,7 +114,16 @@ def generate_catalogue(preset: Preset, n_items: int, dim: int, seed: int) -> Cat
         buy=np.full(n_items, preset.purchase_given_cart, dtype=f32),
         not_interested=(NOT_INTERESTED * (1 - quality)).astype(f32),
         features=_view(rng, latent * np.sqrt(dim), [appeal_z / np.sqrt(2), 2 * quality - 1, price_z]).astype(f32),
+        launch=np.full(n_items, -np.inf),
+        retire=np.full(n_items, np.inf),
+        provider=generate_providers(n_items, seed),
     )
+
+
+def generate_providers(n_items: int, seed: int) -> NDArray[np.int32]:
+    """int32 (N,): a provider for every item, by Zipf's law."""
+    share = 1 / np.arange(1, PROVIDERS + 1)
+    return table_generator(seed, "providers").choice(PROVIDERS, n_items, p=share / share.sum()).astype(np.int32)
 
 
 def _view(

@@ -34,7 +34,8 @@ class VisitModel:
     A page is followed by leaving with probability logistic(leave_base - leave_spread z - leave_click [clicked]),
     z standard normal per visit. A click moves the focus to its category: `focus` logits between it and the others, the
     mean odds over season-blind candidates unchanged (see `World`).
-    Slot k (from 0) is examined with probability exp(-examination_decay k).
+    The eye goes on from slot to slot with probability exp(-examination_decay exp(-attention_spread z)): who has less
+    patience sees less of a page. With 0 all visits see the same depth.
     """
 
     source: Source
@@ -43,6 +44,7 @@ class VisitModel:
     leave_click: float
     focus: float
     examination_decay: float
+    attention_spread: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,13 @@ REACTION = 4
 EXAMINATION = 5
 LEAVING = 6
 PATIENCE = 7
+TASTE = 8
+CHOICE = 9
+YEARS = 10
+REGIME = 11
+NOTICE = 12
+DAY = 13
+FEEDBACK = 20
 
 # Words are kept in uint64: numba widens mixed integers, and a 32 x 32 bit product needs the room.
 _M0 = np.uint64(0xD2511F53)

@@ -16,7 +16,18 @@ from numba import njit
 from numpy.typing import NDArray
 
 from perennial.envs.observations import PAGE_BOUND
-from perennial.envs.random_numbers import CANDIDATE, EXAMINATION, LEAVING, PATIENCE, REACTION, draw, normal, unit
+from perennial.envs.random_numbers import (
+    CANDIDATE,
+    CHOICE,
+    EXAMINATION,
+    LEAVING,
+    PATIENCE,
+    REACTION,
+    TASTE,
+    draw,
+    normal,
+    unit,
+)
 
 Array = NDArray[Any]
 
@@ -24,31 +35,43 @@ Array = NDArray[Any]
 APPEAL, PRICE, CART, BUY, NOT_INTERESTED, QUALITY = range(6)
 PRICE_SENSITIVITY, SENSITIVITY, USER_PATIENCE = range(3)
 
+POSITION, CASCADE, SINGLE = range(3)
+"""How a visitor chooses from a page; see `World`."""
+
 
 class Tables(NamedTuple):
-    """What never changes. ``key`` uint64 (2,). ``live`` int32 (n,): ids of the items on sale."""
+    """What never changes. ``key`` uint64 (2,)."""
 
     key: Array
     item_latent: Array  # float32 (N, d)
     item_values: Array  # float32 (N, 6): appeal, price deviation, cart logit, buy, not interested, quality
     item_category: Array  # int32 (N,)
+    launch: Array  # float64 (N,), days; on sale from here (included)
+    retire: Array  # float64 (N,), days; to here (excluded)
     user_latent: Array  # float32 (U, d)
     user_values: Array  # float32 (U, 3): price sensitivity, sensitivity to the season, own part of patience
+    segment: Array  # int8 (U,)
     taste: Array  # float32 (U, C)
-    live: Array
+    taste_mean: Array  # float64 (C,): over the visitors
+    taste_spread: Array  # float64 (C,)
     focus: Array  # float32 (C, C): what focus on category f (row) adds to the logit of category c (column)
-    examination: Array  # float64 (K,): chance that slot k is examined, non-increasing
     weights: Array  # float64 (4,): reward of a click, cart, purchase, "not interested"
 
 
 class Rules(NamedTuple):
     """The dynamics of visitors; logits unless said otherwise."""
 
+    choice: int  # POSITION, CASCADE or SINGLE
+    churns: bool  # items come and go: `launch` and `retire` are looked at
     leave_base: float
     leave_spread: float
     leave_click: float
+    examination_decay: float
+    attention_spread: float
     page_limit: int
     visit_patience: float  # spread of the visit's own part of patience
+    taste_share: float  # of the tastes' variance that moves
+    taste_days: float  # between knots of its path
     satiation_click: float
     satiation_purchase: float
     satiation_keep: float  # share that lasts from page to page
@@ -80,7 +103,9 @@ class Lanes(NamedTuple):
     clicks: Array  # int32 (B,): in this visit
     quiet: Array  # int32 (B,): pages since the last click
     patience: Array  # float32 (B,): standard normal, higher stays longer
+    persistence: Array  # float64 (B,): chance that the eye goes on to the next slot
     pleasure: Array  # float32 (B,): summed quality of the clicked items
+    price: Array  # float32 (B,): price sensitivity now
     need: Array  # float32 (B, C): taste + sensitivity x season + level
     cart: Array  # float32 (B, C): sensitivity x season on the purchase side
     calendar: Array  # float32 (B, 8)
@@ -93,8 +118,8 @@ def new_lanes(width: int, categories: int, candidates: int) -> Lanes:
     return Lanes(
         visit=np.full(width, -1, i64), user=np.zeros(width, i32), tick=np.zeros(width, i64), page=np.zeros(width, i32),
         focus=np.full(width, -1, i32), clicks=np.zeros(width, i32), quiet=np.zeros(width, i32),
-        patience=np.zeros(width, f32), pleasure=np.zeros(width, f32),
-        need=np.zeros((width, categories), f32), cart=np.zeros((width, categories), f32),
+        patience=np.zeros(width, f32), persistence=np.ones(width), pleasure=np.zeros(width, f32),
+        price=np.zeros(width, f32), need=np.zeros((width, categories), f32), cart=np.zeros((width, categories), f32),
         calendar=np.zeros((width, 8), f32), candidates=np.zeros((width, candidates), i32),
     )  # fmt: skip
 
@@ -109,12 +134,12 @@ def match(users, user, items, item):
 
 
 @njit(cache=True, inline="always")
-def attraction_logit(tables, state, row, user, focus, need, item):
-    """Logit of the attraction of `item`: need + <p, q> + appeal - price term - satiation + focus."""
+def attraction_logit(tables, state, user, focus, need, price, item):
+    """Logit of the attraction of `item`: need + <p, q> + appeal - price term - satiation + focus; `need` (C,)."""
     category = tables.item_category[item]
-    logit = need[row, category] + tables.item_values[item, APPEAL]
+    logit = need[category] + tables.item_values[item, APPEAL]
     logit += match(tables.user_latent, user, tables.item_latent, item)
-    logit -= tables.user_values[user, PRICE_SENSITIVITY] * tables.item_values[item, PRICE]
+    logit -= price * tables.item_values[item, PRICE]
     logit -= state.satiation[user, category]
     if focus >= 0:
         logit += tables.focus[focus, category]
@@ -128,11 +153,17 @@ def logistic(x):
 
 
 @njit(cache=True)
-def draw_candidates(tables, lanes, row, stamp):
+def gumbel(word):
+    """A standard Gumbel from a word: whose logit plus this is greatest is a draw from the conditional logit."""
+    return -np.log(-np.log(unit(word)))
+
+
+@njit(cache=True)
+def draw_candidates(tables, rules, lanes, row, stamp):
     """M live items without replacement, by (visit, page): draw, refuse repeats; `stamp` int64 (N + 1,) scratch"""
-    live = tables.live
-    count = np.uint64(live.size)
+    count = np.uint64(tables.item_category.size)
     wanted = lanes.candidates.shape[1]
+    day = lanes.tick[row] / 24.0
     stamp[-1] += 1
     mark = stamp[-1]
     found = 0
@@ -141,7 +172,9 @@ def draw_candidates(tables, lanes, row, stamp):
         words = draw(tables.key, CANDIDATE, lanes.visit[row], lanes.page[row], block)
         block += 1
         for word in words:
-            item = live[np.int64((word * count) >> np.uint64(32))]
+            item = np.int64((word * count) >> np.uint64(32))
+            if rules.churns and not tables.launch[item] <= day < tables.retire[item]:
+                continue
             if stamp[item] != mark and found < wanted:
                 stamp[item] = mark
                 lanes.candidates[row, found] = item
@@ -149,11 +182,41 @@ def draw_candidates(tables, lanes, row, stamp):
 
 
 @njit(cache=True)
-def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, offsets, which, calendar, stamp):
-    """Open the visits `visit` of `user` at `tick` in `rows`; `offsets` (T, 3, C) and `calendar` (T, 8) by `which`."""
+def taste_now(tables, rules, user, day, taste):
+    """Fill `taste` float64 (C,) with the visitor's log-tastes at `day`.
+
+    A share of their variance follows a path through knots that are independent standard normals: between two knots it
+    goes along cos and sin of the quarter turn, so that its variance is the same at all times.
+    """
+    share = rules.taste_share
+    if share == 0.0:
+        for c in range(taste.size):
+            taste[c] = tables.taste[user, c]
+        return
+    place = day / rules.taste_days
+    knot = np.int64(np.floor(place))
+    angle = 0.5 * np.pi * (place - knot)
+    here, ahead = np.cos(angle), np.sin(angle)
+    for c in range(taste.size):
+        a, b, _, _ = draw(tables.key, TASTE, user, knot, c)
+        e, f, _, _ = draw(tables.key, TASTE, user, knot + 1, c)
+        path = tables.taste_spread[c] * (here * normal(a, b) + ahead * normal(e, f))
+        own = tables.taste[user, c] - tables.taste_mean[c]
+        taste[c] = tables.taste_mean[c] + np.sqrt(1.0 - share) * own + np.sqrt(share) * path
+
+
+@njit(cache=True)
+def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, moments, calendar, which, stamp):
+    """Open the visits `visit` of `user` at `tick` in `rows`; `which` (n,) are rows of `moments` and `calendar`.
+
+    `moments` (T, 4 C + 3) as `Offsets.packed` gives them, `calendar` (T, 8).
+    """
+    categories = lanes.need.shape[1]
+    taste = np.empty(categories)
     for n in range(rows.size):
         row = rows[n]
         u = user[n]
+        now = moments[which[n]]
         lanes.visit[row] = visit[n]
         lanes.user[row] = u
         lanes.tick[row] = tick[n]
@@ -163,38 +226,46 @@ def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, offsets, 
         lanes.quiet[row] = 0
         lanes.pleasure[row] = 0.0
         a, b, _, _ = draw(tables.key, PATIENCE, visit[n], 0, 0)
-        lanes.patience[row] = tables.user_values[u, USER_PATIENCE] + rules.visit_patience * normal(a, b)
+        patience = tables.user_values[u, USER_PATIENCE] + rules.visit_patience * normal(a, b)
+        lanes.patience[row] = patience
+        lanes.persistence[row] = persistence_of(rules, patience, now[4 * categories + 2])
+        lanes.price[row] = tables.user_values[u, PRICE_SENSITIVITY] * np.exp(now[4 * categories + 1])
         lanes.calendar[row] = calendar[which[n]]
         day = tick[n] / 24.0
         fade = np.exp((state.left_day[u] - day) / rules.satiation_days)
-        sensitivity = tables.user_values[u, SENSITIVITY]
-        for c in range(lanes.need.shape[1]):
+        for c in range(categories):
             state.satiation[u, c] *= fade
-            lanes.need[row, c] = tables.taste[u, c] + sensitivity * offsets[which[n], 0, c] + offsets[which[n], 1, c]
-            lanes.cart[row, c] = sensitivity * offsets[which[n], 2, c]
+        taste_now(tables, rules, u, day, taste)
+        fill_need(tables, u, taste, now, lanes.need[row], lanes.cart[row])
         state.left_day[u] = day
         state.open[u] = True
-        draw_candidates(tables, lanes, row, stamp)
+        draw_candidates(tables, rules, lanes, row, stamp)
 
 
 @njit(cache=True)
-def page_values(tables, state, lanes, rows, need, cart, click_value, value):
-    """Fill float64 (n, M) `click_value` (attraction) and `value` (expected reward if examined) of every candidate.
+def persistence_of(rules, patience, examination):
+    """Chance that the eye goes on to the next slot; `examination` is the log of a factor on its decay."""
+    return np.exp(-rules.examination_decay * np.exp(examination - rules.attention_spread * np.float64(patience)))
 
-    `need`, `cart` (n, C) stand in for the lanes' own, so that a comparator can look with other parameters.
-    """
-    w = tables.weights
-    for n in range(rows.size):
-        row = rows[n]
-        user = lanes.user[row]
-        for m in range(lanes.candidates.shape[1]):
-            item = lanes.candidates[row, m]
-            a = logistic(attraction_logit(tables, state, n, user, lanes.focus[row], need, item))
-            click_value[n, m] = a
-            value[n, m] = w[0] * a - (1.0 - a) * w[3] * tables.item_values[item, NOT_INTERESTED]
-            sold = w[1] + w[2] * tables.item_values[item, BUY]
-            if sold > 0.0:
-                value[n, m] += sold * a * logistic(tables.item_values[item, CART] + cart[n, tables.item_category[item]])
+
+@njit(cache=True)
+def fill_need(tables, user, taste, now, need, cart):
+    """Fill `need` and `cart` (C,) from the visitor's `taste` (C,) and the moment `now` (4 C + 3,)."""
+    categories = taste.size
+    sensitivity = tables.user_values[user, SENSITIVITY]
+    first = tables.segment[user] * categories
+    for c in range(categories):
+        need[c] = taste[c] + sensitivity * now[first + c] + now[4 * categories]
+        cart[c] = sensitivity * now[2 * categories + first + c]
+
+
+@njit(cache=True)
+def seen_again(slate, k):
+    """Whether slot `k` shows an item that an earlier slot shows."""
+    repeated = False
+    for j in range(k):
+        repeated |= slate[j] == slate[k]
+    return repeated
 
 
 @njit(cache=True)
@@ -205,57 +276,132 @@ def respond(
 
     The page is resolved in full before anything changes. Lanes whose visit ended keep their last page.
     """
-    w = tables.weights
     for n in range(rows.size):
         row = rows[n]
-        user = lanes.user[row]
-        visit = lanes.visit[row]
-        page = lanes.page[row]
-        earned = 0.0
-        satisfied = np.float32(0.0)
-        clicks = 0
-        for k in range(slates.shape[1]):
-            repeated = False
-            for j in range(k):
-                repeated |= slates[n, j] == slates[n, k]
-            if repeated:
-                continue
-            seen = draw(tables.key, EXAMINATION, visit, page, k)[0]
-            if unit(seen) >= tables.examination[k]:
-                continue
-            item = lanes.candidates[row, slates[n, k]]
-            u0, u1, u2, u3 = draw(tables.key, REACTION, visit, page, item)
-            a = logistic(attraction_logit(tables, state, row, user, lanes.focus[row], lanes.need, item))
-            if unit(u0) < a:
-                clicks += 1
-                clicked[n, k] = True
-                earned += w[0]
-                c = logistic(tables.item_values[item, CART] + lanes.cart[row, tables.item_category[item]])
-                if unit(u1) < c:
-                    carted[n, k] = True
-                    earned += w[1]
-                    if unit(u2) < tables.item_values[item, BUY]:
-                        purchased[n, k] = True
-                        earned += w[2]
-                        satisfied = max(satisfied, tables.item_values[item, QUALITY])
-            elif unit(u3) < tables.item_values[item, NOT_INTERESTED]:
-                waved[n, k] = True
-                earned -= w[3]
-        reward[n] = earned
-        _move_on(tables, rules, state, lanes, row, slates[n], clicked[n], purchased[n], clicks)
-        leave, content, _, _ = draw(tables.key, LEAVING, visit, page, 0)
-        logit = rules.leave_base - rules.leave_spread * lanes.patience[row]
-        if clicks > 0:
-            logit -= rules.leave_click
-        terminated[n] = unit(leave) < logistic(logit) or unit(content) < satisfied
-        truncated[n] = not terminated[n] and page + 1 >= rules.page_limit
-        if terminated[n] or truncated[n]:
-            pleased = 1.0 - np.exp(-rules.pleasure_scale * lanes.pleasure[row])
-            state.loyalty[user] += rules.loyalty_rate * (pleased - state.loyalty[user])
-            state.visits[user] += 1
-            state.open[user] = False
+        if rules.choice == POSITION:
+            examine(tables, state, lanes, row, slates[n], clicked[n], waved[n])
+        elif rules.choice == CASCADE:
+            cascade(tables, state, lanes, row, slates[n], clicked[n], waved[n])
         else:
-            lanes.page[row] = page + 1
+            choose_one(tables, state, lanes, row, slates[n], clicked[n], waved[n])
+        clicks, satisfied, reward[n] = settle(
+            tables, lanes, row, slates[n], clicked[n], carted[n], purchased[n], waved[n]
+        )
+        _move_on(tables, rules, state, lanes, row, slates[n], clicked[n], purchased[n], clicks)
+        terminated[n], truncated[n] = _leave(tables, rules, state, lanes, row, clicks, satisfied)
+
+
+@njit(cache=True)
+def examine(tables, state, lanes, row, slate, clicked, waved):
+    """Position-based: every slot is examined with its own chance, whatever the others hold (Craswell et al. 2008)."""
+    user, visit, page, persistence = lanes.user[row], lanes.visit[row], lanes.page[row], lanes.persistence[row]
+    theta = 1.0
+    for k in range(slate.size):
+        looks = unit(draw(tables.key, EXAMINATION, visit, page, k)[0]) < theta
+        theta *= persistence
+        if not looks or seen_again(slate, k):
+            continue
+        item = lanes.candidates[row, slate[k]]
+        u0, _, _, u3 = draw(tables.key, REACTION, visit, page, item)
+        logit = attraction_logit(tables, state, user, lanes.focus[row], lanes.need[row], lanes.price[row], item)
+        clicked[k] = unit(u0) < logistic(logit)
+        waved[k] = not clicked[k] and unit(u3) < tables.item_values[item, NOT_INTERESTED]
+
+
+@njit(cache=True)
+def cascade(tables, state, lanes, row, slate, clicked, waved):
+    """From the top to the first click; the eye goes on from a slot without one with the lane's persistence.
+
+    Craswell, Zoeter, Taylor, Ramsey (2008), "An experimental comparison of click position-bias models", WSDM, sec. 2.4.
+    """
+    user, visit, page, persistence = lanes.user[row], lanes.visit[row], lanes.page[row], lanes.persistence[row]
+    for k in range(slate.size):
+        if k > 0 and unit(draw(tables.key, EXAMINATION, visit, page, k)[0]) >= persistence:
+            return
+        if seen_again(slate, k):
+            continue
+        item = lanes.candidates[row, slate[k]]
+        u0, _, _, u3 = draw(tables.key, REACTION, visit, page, item)
+        logit = attraction_logit(tables, state, user, lanes.focus[row], lanes.need[row], lanes.price[row], item)
+        if unit(u0) < logistic(logit):
+            clicked[k] = True
+            return
+        waved[k] = unit(u3) < tables.item_values[item, NOT_INTERESTED]
+
+
+@njit(cache=True)
+def choose_one(tables, state, lanes, row, slate, clicked, waved):
+    """At most one click: a conditional logit over the slots and "none of them", whose weight is 1 (McFadden 1974).
+
+    The weight of slot k is persistence^k exp(logit). Drawn by Gumbel's maximum, keyed by item, so that two slates meet
+    the same visitor. After "none of them", each slot that was examined may be waved away.
+    """
+    user, visit, page = lanes.user[row], lanes.visit[row], lanes.page[row]
+    step = np.log(lanes.persistence[row])
+    best = gumbel(draw(tables.key, CHOICE, visit, page, 0)[0])
+    chosen = -1
+    for k in range(slate.size):
+        if seen_again(slate, k):
+            continue
+        item = lanes.candidates[row, slate[k]]
+        logit = attraction_logit(tables, state, user, lanes.focus[row], lanes.need[row], lanes.price[row], item)
+        score = logit + k * step + gumbel(draw(tables.key, REACTION, visit, page, item)[0])
+        if score > best:
+            best, chosen = score, k
+    if chosen >= 0:
+        clicked[chosen] = True
+        return
+    theta = 1.0
+    for k in range(slate.size):
+        looks = unit(draw(tables.key, EXAMINATION, visit, page, k)[0]) < theta
+        theta *= lanes.persistence[row]
+        if looks and not seen_again(slate, k):
+            item = lanes.candidates[row, slate[k]]
+            waved[k] = unit(draw(tables.key, REACTION, visit, page, item)[3]) < tables.item_values[item, NOT_INTERESTED]
+
+
+@njit(cache=True)
+def settle(tables, lanes, row, slate, clicked, carted, purchased, waved):
+    """Carts and purchases of the clicked slots. Returns (clicks, best quality bought or 0, reward)."""
+    w = tables.weights
+    clicks, satisfied, earned = 0, np.float32(0.0), 0.0
+    for k in range(slate.size):
+        if waved[k]:
+            earned -= w[3]
+        if not clicked[k]:
+            continue
+        item = lanes.candidates[row, slate[k]]
+        clicks += 1
+        earned += w[0]
+        _, u1, u2, _ = draw(tables.key, REACTION, lanes.visit[row], lanes.page[row], item)
+        if unit(u1) < logistic(tables.item_values[item, CART] + lanes.cart[row, tables.item_category[item]]):
+            carted[k] = True
+            earned += w[1]
+            if unit(u2) < tables.item_values[item, BUY]:
+                purchased[k] = True
+                earned += w[2]
+                satisfied = max(satisfied, tables.item_values[item, QUALITY])
+    return clicks, satisfied, earned
+
+
+@njit(cache=True)
+def _leave(tables, rules, state, lanes, row, clicks, satisfied):
+    """Whether the visit ends with this page, as (terminated, truncated); if so, what it leaves behind."""
+    user, page = lanes.user[row], lanes.page[row]
+    leave, content, _, _ = draw(tables.key, LEAVING, lanes.visit[row], page, 0)
+    logit = rules.leave_base - rules.leave_spread * lanes.patience[row]
+    if clicks > 0:
+        logit -= rules.leave_click
+    terminated = unit(leave) < logistic(logit) or unit(content) < satisfied
+    truncated = not terminated and page + 1 >= rules.page_limit
+    if terminated or truncated:
+        pleased = 1.0 - np.exp(-rules.pleasure_scale * lanes.pleasure[row])
+        state.loyalty[user] += rules.loyalty_rate * (pleased - state.loyalty[user])
+        state.visits[user] += 1
+        state.open[user] = False
+    else:
+        lanes.page[row] = page + 1
+    return terminated, truncated
 
 
 @njit(cache=True)
@@ -290,10 +436,10 @@ def _move_on(tables, rules, state, lanes, row, slate, clicked, purchased, clicks
 
 
 @njit(cache=True)
-def next_candidates(tables, lanes, rows, stamp):
+def next_candidates(tables, rules, lanes, rows, stamp):
     """Draw the candidates of the pages that `rows` have come to."""
     for n in range(rows.size):
-        draw_candidates(tables, lanes, rows[n], stamp)
+        draw_candidates(tables, rules, lanes, rows[n], stamp)
 
 
 @njit(cache=True)

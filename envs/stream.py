@@ -46,7 +46,7 @@ class Stream:
         pending, chance = [self._pending[:, keep]], [self._chance[keep]]
         fresh = 0
         while fresh == 0:
-            more, draws = self._world._arrivals.at(self._tick)
+            more, draws = self._world.potential(self._tick)
             self._tick += 1
             fresh = len(draws)
             pending.append(more)

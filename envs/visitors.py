@@ -19,6 +19,8 @@ TASTE_FLOOR = -4.0  # a category nobody would ever click: its log-taste is cut t
 PRICE_SENSITIVITY = 0.2  # mean fall of the logit with one standard deviation of log price; gamma with shape 2
 SENSITIVITY_SHAPE = 10.0  # gamma shape of the sensitivity to the season, mean 1
 PATIENCE_SHARE = 0.5  # share of the variance of a visit's patience that is the visitor's own
+PROTECTED_SHARE = 0.3  # share of visitors with the protected attribute
+LEAN_NOISE = 1.0  # how loosely segment and protected attribute follow tastes, in units of the lean's spread
 FEATURE_NOISE = 0.5  # noise of the observable attributes, in units of their own spread
 
 
@@ -30,7 +32,9 @@ class Visitors:
     >= 0, logits per standard deviation of log price. ``sensitivity`` > 0 to the season, mean 1. ``patience``: the
     user's own part of a visit's patience, variance `PATIENCE_SHARE`. ``arrival_share`` float64 (U,): cumulative share
     of visits, ends at 1.
-    ``features`` (U, 16): a noisy view of tastes and latents.
+    ``features`` (U, 16): a noisy view of tastes and latents. ``segment`` int8 (U,): 0 or 1, the half of the visitors
+    that a drift of the population may favour; its tastes lean one way. ``protected`` int8 (U,): 0 or 1, an attribute
+    that no observation shows; who has it leans another way, so that a policy can treat the two unequally.
     """
 
     latent: NDArray[np.float32]
@@ -40,9 +44,17 @@ class Visitors:
     patience: NDArray[np.float32]
     arrival_share: NDArray[np.float64]
     features: NDArray[np.float32]
+    segment: NDArray[np.int8]
+    protected: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.sensitivity)
+
+    def check(self, categories: int, latent_dim: int) -> None:
+        """Raise ValueError unless the table fits a shop of so many categories and dimensions."""
+        for name, given, wanted in (("taste", self.taste, categories), ("latent", self.latent, latent_dim)):
+            if given.shape[1] != wanted:
+                raise ValueError(f"'visitors.{name}' must have {wanted} columns. Got {given.shape[1]}.")
 
 
 def generate_visitors(preset: Preset, n_users: int, dim: int, seed: int) -> Visitors:
@@ -64,7 +76,16 @@ def generate_visitors(preset: Preset, n_users: int, dim: int, seed: int) -> Visi
         patience=(np.sqrt(PATIENCE_SHARE) * rng.standard_normal(n_users)).astype(f32),
         arrival_share=activity / activity[-1],
         features=_view(rng, taste, latent / np.float32(LATENT_SCALE)),
+        segment=leaning(taste, 0.5, table_generator(seed, "segment")),
+        protected=leaning(taste, PROTECTED_SHARE, table_generator(seed, "protected")),
     )
+
+
+def leaning(taste: NDArray[np.float64], share: float, rng: np.random.Generator) -> NDArray[np.int8]:
+    """int8 (U,): 1 for the `share` of visitors whose tastes (U, C) lean most in a random direction, give or take."""
+    lean = np.einsum("uc,c->u", taste, rng.standard_normal(taste.shape[1]))
+    lean = (lean - lean.mean()) / (lean.std() + 1e-9) + LEAN_NOISE * rng.standard_normal(len(taste))
+    return (lean > np.quantile(lean, 1 - share)).astype(np.int8)
 
 
 def _view(rng: np.random.Generator, taste: NDArray[np.float64], latent: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,30 +14,19 @@ from numpy.typing import NDArray
 from perennial.envs import response
 from perennial.envs import visitors as visitors_module
 from perennial.envs.arrivals import Arrivals
-from perennial.envs.catalogue import generate_catalogue
-from perennial.envs.drift import Drift, Season, Seasonal
-from perennial.envs.observations import CALENDAR, NOTICE, PAGE, calendar, empty_observations
+from perennial.envs.catalogue import Catalogue, generate_catalogue
+from perennial.envs.drift import Drift, Offsets, Season, Seasonal, Setting
+from perennial.envs.dynamics import EXPECTED_RETURN, Dynamics
+from perennial.envs.moments import Moments
+from perennial.envs.observations import CALENDAR, NOTICE, PAGE, empty_observations
 from perennial.envs.preset import EPOCH, Preset, VisitModel, load_preset, load_visit_model
 from perennial.envs.random_numbers import key_of
 from perennial.envs.response import Lanes, Rules, State, Tables, new_lanes
 from perennial.envs.rewards import Reward
 from perennial.envs.validation import at_least, check_slates, one_of_type
-from perennial.envs.visitors import PATIENCE_SHARE, generate_visitors
+from perennial.envs.visitors import PATIENCE_SHARE, Visitors, generate_visitors
 
-EXPECTED_RETURN = 0.6
-"""Return probability assumed when turning visits a day into potential visits a day; the real one is measured."""
-
-# Dynamics of visitors, assumed: no open log identifies them. Units as in `Rules`.
-ASSUMED = {
-    "satiation_click": 0.08,
-    "satiation_purchase": 1.0,
-    "satiation_keep": 0.9,
-    "satiation_days": 3.0,
-    "return_floor": 0.3,
-    "loyalty_rate": 0.2,
-    "pleasure_scale": 0.7,
-}
-START_LOYALTY = 0.45
+CHOICES = {"position": response.POSITION, "cascade": response.CASCADE, "single": response.SINGLE}
 
 
 @dataclass(frozen=True)
@@ -110,6 +99,12 @@ class World:
         visits_per_day: mean over the year; default the preset's, the log's volume.
         reward: what the shop is paid for.
         visit_model: how a visit goes; default the committed one.
+        choice: how a visitor chooses from a page: "position" (every slot is examined with its own chance and clicked
+            or not by itself), "cascade" (from the top to the first click) or "single" (a conditional logit over the
+            slots and none of them: one click at most).
+        dynamics: how visitors change by what they are shown.
+        catalogue, visitors: tables of one's own; default generated in the preset's image. They set `n_items`,
+            `n_users` and `latent_dim`.
 
     Time is in days since 2010-01-01 (day 0); a tick is an hour. The same arguments give the same world, bit for bit.
     """
@@ -132,11 +127,25 @@ class World:
         visits_per_day: float | None = None,
         reward: Reward | None = None,
         visit_model: VisitModel | None = None,
+        choice: str = "position",
+        dynamics: Dynamics | None = None,
+        catalogue: Catalogue | None = None,
+        visitors: Visitors | None = None,
     ) -> None:
         self.preset = load_preset(preset) if isinstance(preset, str) else one_of_type("preset", preset, Preset)
         self.drift = one_of_type("drift", Seasonal() if drift is None else drift, Drift)  # type: ignore[type-abstract]
         self.reward = one_of_type("reward", Reward() if reward is None else reward, Reward)
+        self.dynamics = one_of_type("dynamics", Dynamics() if dynamics is None else dynamics, Dynamics)
+        if choice not in CHOICES:
+            near = difflib.get_close_matches(str(choice), CHOICES, 1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise ValueError(f"'choice' must be one of {sorted(CHOICES)}. Got {choice!r}.{hint}")
+        self.choice = choice
         categories = len(self.preset.categories)
+        if catalogue is not None:
+            n_items, latent_dim = len(catalogue), catalogue.latent.shape[1]
+        if visitors is not None:
+            n_users, latent_dim = len(visitors), visitors.latent.shape[1]
         at_least("n_users", n_users, 1)
         at_least("n_items", n_items, max(n_candidates, 2 * categories))
         at_least("slate_size", slate_size, 1)
@@ -158,44 +167,67 @@ class World:
             "notice_dim": NOTICE,
         }
         self.season = Season.of(self.preset, ctr_level, channel)
-        self.catalogue = generate_catalogue(self.preset, n_items, latent_dim, seed)
-        self.visitors = generate_visitors(self.preset, n_users, latent_dim, seed)
+        self.setting = Setting(self.preset, self.season, seed)
+        if catalogue is None:
+            catalogue = generate_catalogue(self.preset, n_items, latent_dim, seed)
+        self.catalogue = catalogue.with_lifetimes(self.drift.lifetimes(catalogue.category, self.setting))
+        self.catalogue.check(categories, latent_dim, n_candidates)
+        if visitors is None:
+            visitors = generate_visitors(self.preset, n_users, latent_dim, seed)
+        self.visitors = visitors
+        self.visitors.check(categories, latent_dim)
         model = load_visit_model() if visit_model is None else visit_model
-        self._tables = self._pack(key_of(seed), model, slate_size)
-        self._rules = Rules(
+        self._tables = self._pack(key_of(seed), model)
+        self._rules = self._rule(model, page_limit)
+        per_day = self.preset.visits_per_day if visits_per_day is None else visits_per_day
+        per_day = at_least("visits_per_day", per_day, 0.0) / EXPECTED_RETURN
+        self._arrivals = Arrivals(self.preset, self.visitors, self._tables.key, per_day)
+        self._moments = Moments(self.drift, self.setting, self._arrivals)
+        self._stamp = np.zeros(n_items + 1, dtype=np.int64)
+        self.reset()
+
+    def _rule(self, model: VisitModel, page_limit: int) -> Rules:
+        turnover, moved = self.drift.turnover(), self.dynamics
+        return Rules(
+            choice=CHOICES[self.choice],
+            churns=self.catalogue.churns,
             leave_base=model.leave_base,
             leave_spread=model.leave_spread,
             leave_click=model.leave_click,
+            examination_decay=model.examination_decay,
+            attention_spread=model.attention_spread,
             page_limit=page_limit,
             visit_patience=float(np.sqrt(1 - PATIENCE_SHARE)),
-            **ASSUMED,
+            taste_share=float(turnover.share),
+            taste_days=float(turnover.knot_days),
+            satiation_click=float(moved.satiation_click),
+            satiation_purchase=float(moved.satiation_purchase),
+            satiation_keep=float(moved.satiation_keep),
+            satiation_days=float(moved.satiation_days),
+            return_floor=float(moved.return_floor),
+            loyalty_rate=float(moved.loyalty_rate),
+            pleasure_scale=float(moved.pleasure_scale),
         )
-        per_day = self.preset.visits_per_day if visits_per_day is None else visits_per_day
-        self._arrivals = Arrivals(
-            self.preset,
-            self.visitors.arrival_share,
-            self._tables.key,
-            at_least("visits_per_day", per_day, 0.0) / EXPECTED_RETURN,
-        )
-        self._stamp = np.zeros(n_items + 1, dtype=np.int64)
-        self._offsets_at = lru_cache(maxsize=4096)(self._offsets_of_tick)
-        self.reset()
 
-    def _pack(self, key: NDArray[np.uint64], model: VisitModel, slate_size: int) -> Tables:
+    def _pack(self, key: NDArray[np.uint64], model: VisitModel) -> Tables:
         goods, people = self.catalogue, self.visitors
         values = [goods.appeal, goods.price_deviation, goods.cart_logit, goods.buy, goods.not_interested, goods.quality]
         traits = [people.price_sensitivity, people.sensitivity, people.patience]
+        share = np.bincount(goods.category, minlength=self.sizes["n_categories"]) / len(goods)
         return Tables(
             key=key,
             item_latent=goods.latent,
             item_values=np.ascontiguousarray(np.stack(values, axis=1)),
             item_category=goods.category,
+            launch=goods.launch,
+            retire=goods.retire,
             user_latent=people.latent,
             user_values=np.ascontiguousarray(np.stack(traits, axis=1)),
+            segment=people.segment,
             taste=people.taste,
-            live=np.arange(len(goods), dtype=np.int32),
-            focus=focus_table(model.focus, np.bincount(goods.category) / len(goods)),
-            examination=np.exp(-model.examination_decay * np.arange(slate_size)),
+            taste_mean=people.taste.mean(axis=0, dtype=np.float64),
+            taste_spread=people.taste.std(axis=0, dtype=np.float64),
+            focus=focus_table(model.focus, share),
             weights=self.reward.weights(),
         )
 
@@ -203,9 +235,31 @@ class World:
 
     @property
     def items(self) -> dict[str, NDArray[Any]]:
-        """The item table agents see: category int32, price float32 (N,), features float32 (N, 16); copies."""
+        """The item table agents see: category int32, price float32 (N,), features float32 (N, 16); copies.
+
+        Where items come and go, those not on sale from the beginning are hidden as in `items_on`.
+        """
+        return self.items_on(-np.inf)
+
+    def items_on(self, day: float) -> dict[str, NDArray[Any]]:
+        """The item table as of `day`: rows of items not yet launched hold category 0, price 0 and features 0."""
         goods = self.catalogue
-        return {"category": goods.category.copy(), "price": goods.price.copy(), "features": goods.features.copy()}
+        table = {"category": goods.category.copy(), "price": goods.price.copy(), "features": goods.features.copy()}
+        for column in table.values():
+            column[goods.launch > day] = 0
+        return table
+
+    @property
+    def audit_attributes(self) -> dict[str, NDArray[Any]]:
+        """For audit tables only: ``protected`` int8 (U,) of the visitors, ``provider`` int32 (N,) of the items; copies.
+
+        No observation shows either.
+        """
+        return {"protected": self.visitors.protected.copy(), "provider": self.catalogue.provider.copy()}
+
+    def conditions(self, ticks: NDArray[np.int64] | int) -> Offsets:
+        """The world's moving parameters at `ticks` (hours since the epoch): ground truth, for the oracle's side."""
+        return self._moments.at(np.atleast_1d(np.asarray(ticks, np.int64)))
 
     @staticmethod
     def day_of(day: date | str) -> int:
@@ -221,10 +275,10 @@ class World:
     # -- persistent state ---------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Every visitor back to the beginning: loyalty 0.45, no satiation, no history, no visit."""
+        """Every visitor back to the beginning: loyalty at its start, no satiation, no history, no visit."""
         users, categories = self.sizes["n_users"], self.sizes["n_categories"]
         self._state = State(
-            loyalty=np.full(users, START_LOYALTY, np.float32),
+            loyalty=np.full(users, self.dynamics.start_loyalty, np.float32),
             satiation=np.zeros((users, categories), np.float32),
             left_day=np.zeros(users),
             history=np.full((users, self.sizes["history"]), -1, np.int32),
@@ -257,7 +311,7 @@ class World:
         Visits of different visitors do not touch each other, so hours in which nothing that serves changes may be
         served side by side; a visitor's next visit opens in `respond` when the one before has ended.
         """
-        hours = [self._arrivals.at(t) for t in range(tick, (tick if last is None else last) + 1)]
+        hours = [self.potential(t) for t in range(tick, (tick if last is None else last) + 1)]
         pending = np.concatenate([visits for visits, _ in hours], axis=1)
         waiting = Waiting(pending, np.concatenate([draws for _, draws in hours]), np.zeros(pending.shape[1], np.bool_))
         coming = self._admit(waiting, pending.shape[1])
@@ -274,9 +328,14 @@ class World:
         )
         return waiting.pending[:, out[:found]]
 
-    def arrival_rate(self, tick: int) -> float:
-        """Expected number of potential visits in `tick`; see `Arrivals.rate`."""
-        return self._arrivals.rate(tick)
+    def potential(self, tick: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The potential visits of `tick`: int64 (3, P) visit, user, tick; float64 (P,) return draw."""
+        row = self._moments.row(tick)
+        return self._arrivals.at(tick, float(self._moments.rate[row]), float(self._moments.population[row]))
+
+    def arrival_rates(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """float64 (T,): expected number of potential visits in each tick; see `Arrivals.rates`."""
+        return self._arrivals.rates(ticks)
 
     def keys(self, visits: Visits) -> dict[str, NDArray[Any]]:
         """visit int64, page int32, user_id int32, tick int64 of the open pages, each (n,)."""
@@ -324,13 +383,11 @@ class World:
 
     def begin(self, lanes: Lanes, rows: NDArray[np.int64], starting: NDArray[np.int64]) -> None:
         """Open the visits `starting` int64 (3, n) (visit, user, tick) in `rows`."""
-        ticks, which = np.unique(starting[2], return_inverse=True)
-        if len(ticks) == 0:
-            return
-        offsets = np.stack([self._offsets_at(int(t)) for t in ticks])
+        moments = self._moments
+        which = moments.rows(starting[2])
         response.begin_visits(
             self._tables, self._rules, self._state, lanes, rows, starting[0], starting[1], starting[2],
-            offsets, which, calendar(ticks), self._stamp,
+            moments.offsets, moments.calendar, which, self._stamp,
         )  # fmt: skip
 
     def resolve(self, lanes: Lanes, rows: NDArray[np.int64], slates: NDArray[np.int64]) -> Response:
@@ -354,9 +411,4 @@ class World:
 
     def next_pages(self, lanes: Lanes, rows: NDArray[np.int64]) -> None:
         """Draw the candidates of the pages that `rows` have come to."""
-        response.next_candidates(self._tables, lanes, rows, self._stamp)
-
-    def _offsets_of_tick(self, tick: int) -> NDArray[np.float64]:
-        """float64 (3, C): need, level, purchase at `tick`."""
-        now = self.drift.at(tick / 24.0, self.season)
-        return np.stack([now.need, now.level, now.purchase])
+        response.next_candidates(self._tables, self._rules, lanes, rows, self._stamp)

@@ -30,16 +30,9 @@ class Window:
 
 
 def mean_offsets(world: World, window: Window) -> Offsets:
-    """The drift's mean over `window`, weighted by the expected arrivals of each hour."""
+    """The drift's mean over `window`, one moment, weighted by the expected arrivals of each hour."""
     ticks = np.arange(24 * window.first, 24 * (window.last + 1))
-    weights = np.array([world.arrival_rate(int(tick)) for tick in ticks])
-    weights /= weights.sum()
-    path = [world.drift.at(tick / 24.0, world.season) for tick in ticks]
-    need, level, purchase = (
-        np.einsum("t,tc->c", weights, np.stack([getattr(now, part) for now in path]))
-        for part in ("need", "level", "purchase")
-    )
-    return Offsets(need, level, purchase)
+    return world.conditions(ticks).mean(world.arrival_rates(ticks))
 
 
 class Comparator(ABC):

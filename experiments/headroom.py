@@ -87,9 +87,10 @@ def score(world: World, policy: Comparator, window: Window) -> Score:
         visits = world.arrivals(24 * day, 24 * day + 23)
         potential += visits.potential
         while len(visits):
-            slates, truth = policy.slates(visits), oracle.truth(visits)
-            clicked, first = oracle.expected(truth.click, slates), world.keys(visits)["page"] == 0
-            reward += float(oracle.expected(truth.value, slates).sum())
+            slates = policy.slates(visits)
+            found, first = oracle.score(visits, slates), world.keys(visits)["page"] == 0
+            clicked = found.clicks
+            reward += float(found.reward.sum())
             clicks, first_clicks = clicks + float(clicked.sum()), first_clicks + float(clicked[first].sum())
             pages, first_pages = pages + len(visits), first_pages + int(np.sum(first))
             policy.learn(world.respond(visits, slates))

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.base import Keys
-from perennial.envs.oracle import best_slates
 
 HOURS = 24
 
@@ -78,11 +77,18 @@ def summarise(days: Sequence[Day]) -> Scores:
 class Truth(Protocol):
     """The door to ground truth, `perennial.envs.oracle.Oracle` in practice."""
 
-    def values(self, visits: Any) -> NDArray[np.float64]:
-        """(B, M): expected reward of each candidate in an examined slot, in the state its visitor is in now."""
+    def score(self, visits: Any, slates: NDArray[Any]) -> Scored:
+        """What slates (B, K) come to on the open pages, in the state their visitors are in now."""
 
-    def expected(self, per_slot: NDArray[np.float64], slates: NDArray[Any]) -> NDArray[np.float64]:
-        """(B,): expected reward of slates (B, K) from such values."""
+
+class Scored(Protocol):
+    """float64 (B,) each: the expected reward of B slates, and how much of the best they miss."""
+
+    @property
+    def reward(self) -> NDArray[np.float64]: ...
+
+    @property
+    def regret(self) -> NDArray[np.float64]: ...
 
 
 class Answer(Protocol):
@@ -96,10 +102,7 @@ class Answer(Protocol):
 
 @dataclass
 class Scorer:
-    """Counts what the loop serves. Per wave: `before` (truth of the page as served), then `after` (what came of it).
-
-    Slates are valued once a day, all pages together: only the values of the candidates must be read at serving.
-    """
+    """Counts what the loop serves. Per wave: `before` (truth of the page as served), then `after` (what came of it)."""
 
     truth: Truth
     _days: list[Day] = field(default_factory=list)
@@ -117,7 +120,8 @@ class Scorer:
 
     def before(self, visits: Any, slates: NDArray[np.int32]) -> None:
         """Ask the oracle what is on offer while the world still stands where `slates` (B, K) are served."""
-        self._asked = {"values": self.truth.values(visits), "slates": slates}
+        scored = self.truth.score(visits, slates)
+        self._asked = {"expected": scored.reward, "regret": scored.regret}
 
     def after(self, keys: Keys, answer: Answer) -> None:
         """Count the answer to the pages asked about in `before`."""
@@ -142,8 +146,6 @@ class Scorer:
         pages = {name: np.concatenate([wave[name] for wave in self._waves]) for name in self._waves[0]}
         first, clicks = pages["first"], pages["clicked"].sum(axis=1)
         visits, slots = int(first.sum()), pages["clicked"].shape[1]
-        expected = self.truth.expected(pages["values"], pages["slates"])
-        best = self.truth.expected(pages["values"], best_slates(pages["values"], slots))
         return Day(
             day=self._day,
             potential_visits=self._potential,
@@ -157,8 +159,8 @@ class Scorer:
             carts=int(pages["carted"].sum()),
             purchases=int(pages["purchased"].sum()),
             reward=float(pages["reward"].sum(dtype=np.float64)),
-            expected_reward=float(expected.sum()),
-            regret=float((best - expected).sum()),
+            expected_reward=float(pages["expected"].sum()),
+            regret=float(pages["regret"].sum()),
         )
 
 

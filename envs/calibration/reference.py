@@ -60,20 +60,27 @@ def uniform_slates(world: World, pages: int) -> NDArray[np.int64]:
     return np.tile(np.arange(world.sizes["slate_size"]), (pages, 1))
 
 
+def slots_examined(persistence: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
+    """float64 (n,): expected number of examined slots of a page, by its lane's persistence (n,)."""
+    return np.asarray((persistence[:, None] ** np.arange(slots)).sum(1))
+
+
 def run_reference(world: World, day: float, batch: int = 0) -> ReferenceRun:
     """Run the reference policy over one visit of every user at `day`; purchases and clicks are expectations."""
     oracle, visits = Oracle(world), open_visits(world, day, batch)
     users, categories = world.sizes["n_users"], world.sizes["n_categories"]
-    examined = world._tables.examination.sum() / world.sizes["n_candidates"]
     purchases, clicks, attraction = np.zeros(users * categories), np.zeros(users), np.zeros(users)
     pages = np.zeros(users, np.int64)
     while len(visits):
         rows, truth = visits.rows, oracle.truth(visits)
         category = world.catalogue.category[visits.lanes.candidates[rows]]
         place = (rows[:, None] * categories + category).ravel()
-        purchases += examined * np.bincount(place, truth.value.ravel(), users * categories)
-        clicks[rows] += examined * truth.click.sum(1)
-        attraction[rows] += truth.click.mean(1)
+        click = truth.click
+        examined = slots_examined(truth.persistence, world.sizes["slate_size"]) / world.sizes["n_candidates"]
+        worth = examined[:, None] * click * truth.gain
+        purchases += np.bincount(place, worth.ravel(), users * categories)
+        clicks[rows] += examined * click.sum(1)
+        attraction[rows] += click.mean(1)
         pages[rows] += 1
         world.respond(visits, uniform_slates(world, len(rows)))
     return ReferenceRun(purchases.reshape(users, categories), clicks, attraction, pages)

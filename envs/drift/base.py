@@ -3,12 +3,73 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perennial.envs.preset import Preset, harmonics
+
+SEGMENTS = 2
+"""Segments of visitors that a drift may tell apart: 0 the regulars, 1 the others; see `Visitors.segment`."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """The world's moving parameters at T moments, or what a drift adds to them; all float64. Zero: nothing moves.
+
+    Per segment of visitors and category, (T, 2, C): ``need`` logits added to the attraction, times the visitor's
+    sensitivity; ``purchase`` logits added to the cart given a click, times the sensitivity.
+    For everyone, (T,): ``level`` logits added to the attraction; ``price`` log of the factor on price sensitivity;
+    ``examination`` log of the factor on the examination decay; ``population`` logits added to segment 1's share of the
+    potential visits.
+    """
+
+    need: Floats
+    purchase: Floats
+    level: Floats
+    price: Floats
+    examination: Floats
+    population: Floats
+
+    @staticmethod
+    def nothing(moments: int, categories: int) -> Offsets:
+        """All zero."""
+        table = (moments, SEGMENTS, categories)
+        return Offsets(np.zeros(table), np.zeros(table), *(np.zeros(moments) for _ in range(4)))
+
+    def __add__(self, other: Offsets) -> Offsets:
+        return Offsets(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __sub__(self, other: Offsets) -> Offsets:
+        return self + other.scaled(-1.0)
+
+    def scaled(self, factor: float) -> Offsets:
+        """Everything times `factor`."""
+        return Offsets(*(factor * getattr(self, f.name) for f in fields(self)))
+
+    def take(self, moments: Any) -> Offsets:
+        """Some of the moments, by index, slice or mask."""
+        return Offsets(*(getattr(self, f.name)[moments] for f in fields(self)))
+
+    def mean(self, weights: Floats) -> Offsets:
+        """One moment: the mean of all, weighted by `weights` (T,)."""
+        share = weights / weights.sum()
+        return Offsets(*(np.einsum("t,t...->...", share, getattr(self, f.name))[None] for f in fields(self)))
+
+    def packed(self) -> Floats:
+        """(T, 4 C + 3): need, purchase, level, price, examination in one row a moment, as the kernels read them."""
+        rows = len(self.level)
+        parts = [self.need.reshape(rows, -1), self.purchase.reshape(rows, -1)]
+        return np.concatenate([*parts, np.stack([self.level, self.price, self.examination], axis=1)], axis=1)
+
+    @property
+    def moments(self) -> int:
+        return len(self.level)
 
 
 @dataclass(frozen=True)
@@ -18,8 +79,8 @@ class Season:
     ``category`` float64 (C, 1 + 2H) and ``level`` float64 (1 + 2H): see `SeasonFit`. ``channel`` in [0, 1].
     """
 
-    category: NDArray[np.float64]
-    level: NDArray[np.float64]
+    category: Floats
+    level: Floats
     channel: float
 
     @staticmethod
@@ -27,35 +88,95 @@ class Season:
         fit = preset.season_fit(ctr_level, channel)
         return Season(np.asarray(fit.category), np.asarray(fit.level), channel)
 
-    def at(self, day: float) -> Offsets:
-        """The fitted season at `day` (days since the epoch)."""
-        waves = harmonics(day, (self.category.shape[1] - 1) // 2)
-        return self._offsets((self.category * waves).sum(axis=1), float((self.level * waves).sum()))
+    @property
+    def harmonics(self) -> int:
+        """Number of annual harmonics, H."""
+        return (self.category.shape[1] - 1) // 2
+
+    def at(self, days: Floats) -> Offsets:
+        """The fitted season at `days` (T,), days since the epoch."""
+        waves = harmonics(days, self.harmonics)
+        return self.offsets(np.einsum("th,ch->tc", waves, self.category), np.einsum("th,h->t", waves, self.level))
 
     def mean(self) -> Offsets:
-        """The season's mean over the year: the constants of the harmonics."""
-        return self._offsets(self.category[:, 0], float(self.level[0]))
+        """One moment, the season's mean over the year: the constants of the harmonics."""
+        return self.offsets(self.category[None, :, 0], self.level[None, 0])
 
-    def _offsets(self, category: NDArray[np.float64], level: float) -> Offsets:
-        return Offsets(self.channel * category, np.full(len(category), level), (1 - self.channel) * category)
+    def swing(self, days: Floats) -> Offsets:
+        """The season at `days` (T,) less its mean over the year: what the seasonal drift adds to its twin."""
+        return self.at(days) - self.mean().take(np.zeros(len(days), np.int64))
+
+    def offsets(self, category: Floats, level: Floats) -> Offsets:
+        """`category` (T, C) logits for everybody, split by the channel between attraction and purchase; `level` (T,)."""
+        nothing = Offsets.nothing(*category.shape)
+        everybody = np.repeat(category[:, None], SEGMENTS, axis=1)
+        need, purchase = self.channel * everybody, (1 - self.channel) * everybody
+        return Offsets(need, purchase, level, nothing.price, nothing.examination, nothing.population)
 
 
 @dataclass(frozen=True)
-class Offsets:
-    """What drift adds at one moment, per category, in logits; all float64 (C,).
+class Setting:
+    """The shop a drift happens in: its ``preset``, its ``season`` and the ``seed`` that keys whatever is drawn."""
 
-    ``need``: to the attraction, times the visitor's sensitivity. ``level``: to the attraction of everyone.
-    ``purchase``: to the cart given a click, times the sensitivity.
-    """
+    preset: Preset
+    season: Season
+    seed: int
 
-    need: NDArray[np.float64]
-    level: NDArray[np.float64]
-    purchase: NDArray[np.float64]
+
+@dataclass(frozen=True)
+class Turnover:
+    """How tastes turn over. Of a taste's variance ``share`` moves, on a path with a new knot every ``knot_days``."""
+
+    share: float = 0.0
+    knot_days: float = 365.25
 
 
 class Drift(ABC):
-    """One way in which the world's parameters move."""
+    """One way in which the world's parameters move, declared and pure: the same day gives the same parameters."""
 
     @abstractmethod
-    def at(self, day: float, season: Season) -> Offsets:
-        """The offsets at `day` (float, days since the epoch) in a shop with this `season`."""
+    def change(self, days: Floats, setting: Setting) -> Offsets:
+        """What it adds at `days` (T,), days since the epoch, to the mean of the year, which is the driftless twin."""
+
+    def turnover(self) -> Turnover:
+        """How visitors' tastes move; not at all unless it says so."""
+        return Turnover()
+
+    def lifetimes(self, category: NDArray[np.int32], setting: Setting) -> tuple[Floats, Floats] | None:
+        """float64 (N,) launch and retirement of every item, days since the epoch; None: all are on sale for ever."""
+        return None
+
+    def at(self, days: Floats, setting: Setting) -> Offsets:
+        """The world's parameters at `days` (T,)."""
+        change = self.change(np.asarray(days, np.float64), setting)
+        mean = setting.season.mean()
+        return change + mean.take(np.zeros(change.moments, np.int64))
+
+
+class Composed(Drift):
+    """Several drifts at once: their changes add up. At most one may turn tastes over, and one move the catalogue."""
+
+    def __init__(self, parts: Sequence[Drift]) -> None:
+        for part in parts:
+            if not isinstance(part, Drift):
+                raise TypeError(f"'drift.parts' must hold drifts. Got {type(part).__name__}: {part!r}.")
+        if not parts:
+            raise ValueError("'drift.parts' must hold at least one drift. Got none: use NoDrift.")
+        self.parts = tuple(parts)
+        if sum(part.turnover().share > 0 for part in self.parts) > 1:
+            raise ValueError("'drift.parts' may hold one drift of tastes. Got two: put their shares into one.")
+
+    def change(self, days: Floats, setting: Setting) -> Offsets:
+        total = self.parts[0].change(days, setting)
+        for part in self.parts[1:]:
+            total = total + part.change(days, setting)
+        return total
+
+    def turnover(self) -> Turnover:
+        return next((t for part in self.parts if (t := part.turnover()).share > 0), Turnover())
+
+    def lifetimes(self, category: NDArray[np.int32], setting: Setting) -> tuple[Floats, Floats] | None:
+        found = [lives for part in self.parts if (lives := part.lifetimes(category, setting)) is not None]
+        if len(found) > 1:
+            raise ValueError("'drift.parts' may hold one drift of the catalogue. Got two: put them into one.")
+        return found[0] if found else None

@@ -1,12 +1,12 @@
-"""No drift: the stationary twin of the seasonal world, held at the mean of its year."""
+"""No drift: the stationary twin of every drifting world, held at the mean of its year."""
 
 from __future__ import annotations
 
-from perennial.envs.drift.base import Drift, Offsets, Season
+from perennial.envs.drift.base import Drift, Floats, Offsets, Setting
 
 
 class NoDrift(Drift):
     """Every day is the mean day of the year."""
 
-    def at(self, day: float, season: Season) -> Offsets:
-        return season.mean()
+    def change(self, days: Floats, setting: Setting) -> Offsets:
+        return Offsets.nothing(len(days), len(setting.preset.categories))

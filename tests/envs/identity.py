@@ -45,7 +45,7 @@ def last_visit(world: World) -> int:
     keys: list[int] = []
     tick = 0
     while len(keys) < POTENTIAL_VISITS:
-        keys += world._arrivals.at(tick)[0][0].tolist()
+        keys += world.potential(tick)[0][0].tolist()
         tick += 1
     return keys[POTENTIAL_VISITS - 1]
 

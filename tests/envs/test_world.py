@@ -9,8 +9,10 @@ import pytest
 
 from perennial.envs import Reward, World
 from perennial.envs.drift import NoDrift, Seasonal
-from perennial.envs.world import ASSUMED, START_LOYALTY, Visits
+from perennial.envs.dynamics import Dynamics
+from perennial.envs.world import Visits
 
+ASSUMED = Dynamics()
 SMALL: dict[str, Any] = {"n_users": 300, "n_items": 200, "visits_per_day": 400.0}
 
 
@@ -37,10 +39,10 @@ def test_a_page_moves_satiation_focus_history_and_pleasure_exactly() -> None:
         # Candidates of lanes that go on are those of the next page already: ask a twin for those of the first.
         twin = World(seed=1, **SMALL)
         items = twin.observe(opened(twin))["candidates"][lane][slates[lane]]
-        wanted = before[user] * np.float32(ASSUMED["satiation_keep"])
+        wanted = before[user] * np.float32(ASSUMED.satiation_keep)
         for slot in clicked:
-            extra = ASSUMED["satiation_purchase"] if response.purchased[lane, slot] else 0.0
-            wanted[goods.category[items[slot]]] += np.float32(ASSUMED["satiation_click"] + extra)
+            extra = ASSUMED.satiation_purchase if response.purchased[lane, slot] else 0.0
+            wanted[goods.category[items[slot]]] += np.float32(ASSUMED.satiation_click + extra)
         assert state.satiation[user] == pytest.approx(wanted, abs=1e-6)
         assert lanes.focus[lane] == (goods.category[items[clicked[-1]]] if len(clicked) else -1)
         assert lanes.pleasure[lane] == pytest.approx(goods.quality[items[clicked]].sum(), abs=1e-5)
@@ -56,8 +58,8 @@ def test_the_end_of_a_visit_moves_loyalty_exactly() -> None:
     response = world.respond(visits, first_ten(visits))
     assert (response.terminated ^ response.truncated).all()
     assert len(visits) == 0
-    pleased = 1 - np.exp(-ASSUMED["pleasure_scale"] * visits.lanes.pleasure.astype(float))
-    wanted = START_LOYALTY + ASSUMED["loyalty_rate"] * (pleased - START_LOYALTY)
+    pleased = 1 - np.exp(-ASSUMED.pleasure_scale * visits.lanes.pleasure.astype(float))
+    wanted = ASSUMED.start_loyalty + ASSUMED.loyalty_rate * (pleased - ASSUMED.start_loyalty)
     assert world._state.loyalty[users] == pytest.approx(wanted, abs=1e-6)
     assert (world._state.visits[users] == 1).all()
     assert not world._state.open.any()
@@ -70,7 +72,7 @@ def test_satiation_fades_between_visits() -> None:
     visits = opened(world, 24 * 13)
     day = visits.lanes.tick[0] / 24.0
     assert world._state.satiation[visits.lanes.user] == pytest.approx(
-        np.exp((10.0 - day) / ASSUMED["satiation_days"]), rel=1e-6
+        np.exp((10.0 - day) / ASSUMED.satiation_days), rel=1e-6
     )
 
 
@@ -101,16 +103,16 @@ def test_loyalty_thins_the_stream_and_never_shifts_it() -> None:
 def test_arrivals_follow_the_declared_rate() -> None:
     world = World(seed=6, n_users=100_000)
     ticks = range(24 * 300, 24 * 321)
-    rate = sum(world.arrival_rate(tick) for tick in ticks)
-    found = sum(len(world._arrivals.at(tick)[1]) for tick in ticks)
+    rate = world.arrival_rates(np.array(ticks)).sum()
+    found = sum(len(world.potential(tick)[1]) for tick in ticks)
     assert abs(found - rate) < 4 * np.sqrt(rate) + 0.01 * rate  # a user drawn twice in an hour comes once
 
 
 def test_jumping_meets_the_visits_that_walking_meets() -> None:
     walked, jumped = World(seed=7, **SMALL), World(seed=7, **SMALL)
     for tick in range(48):
-        walked._arrivals.at(tick)
-    for one, two in zip(walked._arrivals.at(48), jumped._arrivals.at(48), strict=True):
+        walked.potential(tick)
+    for one, two in zip(walked.potential(48), jumped.potential(48), strict=True):
         assert np.array_equal(one, two)
 
 
@@ -157,21 +159,23 @@ def test_restore_refuses_a_foreign_state_and_changes_nothing() -> None:
 def test_the_realised_season_is_the_declared_one(drift: Any) -> None:
     world = World(seed=10, drift=drift, **SMALL)
     visits = opened(world, 24 * 300)
-    declared = drift.at(visits.lanes.tick[0] / 24.0, world.season)
+    declared = drift.at(visits.lanes.tick[:1] / 24.0, world.setting)
     people = world.visitors
     user = visits.lanes.user
-    need = people.taste[user] + people.sensitivity[user, None] * declared.need + declared.level
+    wanted = declared.need[0, people.segment[user]]
+    need = people.taste[user] + people.sensitivity[user, None] * wanted + declared.level
     assert np.array_equal(visits.lanes.need, need.astype(np.float32))
 
 
 def test_the_twin_does_not_move_and_strength_zero_is_the_twin() -> None:
-    season = World(seed=1, **SMALL).season
-    january, june = NoDrift().at(5.0, season), NoDrift().at(160.0, season)
-    still = Seasonal(0.0).at(160.0, season)
+    setting = World(seed=1, **SMALL).setting
+    january, june = (NoDrift().at(np.array([day]), setting) for day in (5.0, 160.0))
+    still = Seasonal(0.0).at(np.array([160.0]), setting)
     for one, two, three in zip(*(vars(o).values() for o in (january, june, still)), strict=True):
         assert np.array_equal(one, two)
         assert np.array_equal(one, three)
-    assert not np.array_equal(Seasonal().at(5.0, season).need, Seasonal().at(160.0, season).need)
+    moved = Seasonal().at(np.array([5.0, 160.0]), setting).need
+    assert not np.array_equal(moved[0], moved[1])
 
 
 @pytest.mark.parametrize(
