@@ -107,7 +107,7 @@ class Season:
         return self.at(days) - self.mean().take(np.zeros(len(days), np.int64))
 
     def offsets(self, category: Floats, level: Floats) -> Offsets:
-        """`category` (T, C) logits for everybody, split by the channel between attraction and purchase; `level` (T,)."""
+        """`category` (T, C) logits for all, split by the channel between attraction and purchase; `level` (T,)."""
         nothing = Offsets.nothing(*category.shape)
         everybody = np.repeat(category[:, None], SEGMENTS, axis=1)
         need, purchase = self.channel * everybody, (1 - self.channel) * everybody
