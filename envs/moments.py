@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from perennial.envs.arrivals import Arrivals
 from perennial.envs.drift import Drift, Offsets, Setting
+from perennial.envs.notice import Ladder
 from perennial.envs.observations import CALENDAR, calendar
 
 HOURS = 24
@@ -15,16 +16,17 @@ HOURS = 24
 class Moments:
     """One row an hour, found by `rows`.
 
-    ``offsets`` (T, 4 C + 3) as `Offsets.packed`, ``calendar`` (T, 8), ``rate`` (T,) expected potential visits,
-    ``population`` (T,) logits added to segment 1's share of them.
+    ``offsets`` (T, 4 C + 3) as `Offsets.packed`, ``calendar`` (T, 8) and ``notice`` (T, L) as the ladder shows them,
+    ``rate`` (T,) expected potential visits, ``population`` (T,) logits added to segment 1's share of them.
     """
 
-    def __init__(self, drift: Drift, setting: Setting, arrivals: Arrivals) -> None:
-        self._drift, self._setting, self._arrivals = drift, setting, arrivals
+    def __init__(self, drift: Drift, setting: Setting, arrivals: Arrivals, ladder: Ladder) -> None:
+        self._drift, self._setting, self._arrivals, self._ladder = drift, setting, arrivals, ladder
         self._first_row: dict[int, int] = {}
         self.rate, self.population = np.empty(0), np.empty(0)
         self.offsets = np.empty((0, 4 * len(setting.preset.categories) + 3))
         self.calendar = np.empty((0, CALENDAR), np.float32)
+        self.notice = np.empty((0, ladder.columns(len(setting.preset.categories))), np.float32)
 
     def at(self, ticks: NDArray[np.int64]) -> Offsets:
         """The parameters at `ticks` (T,), straight from the declaration."""
@@ -48,15 +50,19 @@ class Moments:
         if row is None:
             row = len(self._first_row) * HOURS
             if row == len(self.offsets):
-                more = max(8 * HOURS, row)
-                self.offsets = np.concatenate([self.offsets, np.empty((more, self.offsets.shape[1]))])
-                self.calendar = np.concatenate([self.calendar, np.empty((more, CALENDAR), np.float32)])
-                self.rate, self.population = (np.concatenate([a, np.empty(more)]) for a in (self.rate, self.population))
+                for name in ("offsets", "calendar", "notice", "rate", "population"):
+                    old = getattr(self, name)
+                    setattr(
+                        self,
+                        name,
+                        np.concatenate([old, np.empty_like(old, shape=(max(8 * HOURS, row), *old.shape[1:]))]),
+                    )
             ticks = np.arange(day * HOURS, (day + 1) * HOURS)
             now = self.at(ticks)
             self.offsets[row : row + HOURS] = now.packed()
             self.population[row : row + HOURS] = now.population
             self.rate[row : row + HOURS] = self._arrivals.rates(ticks)
-            self.calendar[row : row + HOURS] = calendar(ticks)
+            self.calendar[row : row + HOURS] = calendar(ticks) if self._ladder.level > 0 else 0.0
+            self.notice[row : row + HOURS] = self._ladder.of_day(day, self._drift, self._setting)
             self._first_row[day] = row
         return row

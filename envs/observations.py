@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from perennial.envs.notice import BOUND as NOTICE_BOUND
 from perennial.envs.preset import YEAR_DAYS
 
 PAGE = 6
@@ -20,9 +21,6 @@ CALENDAR = 8
 USER_BOUND = 10.0
 PAGE_BOUND = 1000.0
 """Entries of ``user`` lie in [-USER_BOUND, USER_BOUND], of ``page`` in [0, PAGE_BOUND]; beyond they are cut."""
-
-NOTICE = 1
-"""Columns of ``notice``: zero at level L1 of the information ladder."""
 
 
 def calendar(tick: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -46,7 +44,7 @@ def observation_space(sizes: dict[str, int]) -> spaces.Dict:
             "candidates": spaces.Box(0, items - 1, (sizes["n_candidates"],), np.int32),
             "page": real(PAGE, 0.0, PAGE_BOUND),
             "calendar": real(CALENDAR, -1.0, 1.0),
-            "notice": real(NOTICE, 0.0, 1.0),
+            "notice": real(sizes["notice_dim"], -NOTICE_BOUND, NOTICE_BOUND),
         }
     )
 
@@ -59,5 +57,5 @@ def empty_observations(n: int, sizes: dict[str, int]) -> dict[str, NDArray[Any]]
         "candidates": np.empty((n, sizes["n_candidates"]), np.int32),
         "page": np.empty((n, PAGE), np.float32),
         "calendar": np.empty((n, CALENDAR), np.float32),
-        "notice": np.zeros((n, NOTICE), np.float32),
+        "notice": np.empty((n, sizes["notice_dim"]), np.float32),
     }

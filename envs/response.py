@@ -109,10 +109,11 @@ class Lanes(NamedTuple):
     need: Array  # float32 (B, C): taste + sensitivity x season + level
     cart: Array  # float32 (B, C): sensitivity x season on the purchase side
     calendar: Array  # float32 (B, 8)
+    notice: Array  # float32 (B, L)
     candidates: Array  # int32 (B, M)
 
 
-def new_lanes(width: int, categories: int, candidates: int) -> Lanes:
+def new_lanes(width: int, categories: int, candidates: int, notice: int) -> Lanes:
     """`width` empty lanes."""
     i32, i64, f32 = np.int32, np.int64, np.float32
     return Lanes(
@@ -120,7 +121,8 @@ def new_lanes(width: int, categories: int, candidates: int) -> Lanes:
         focus=np.full(width, -1, i32), clicks=np.zeros(width, i32), quiet=np.zeros(width, i32),
         patience=np.zeros(width, f32), persistence=np.ones(width), pleasure=np.zeros(width, f32),
         price=np.zeros(width, f32), need=np.zeros((width, categories), f32), cart=np.zeros((width, categories), f32),
-        calendar=np.zeros((width, 8), f32), candidates=np.zeros((width, candidates), i32),
+        calendar=np.zeros((width, 8), f32), notice=np.zeros((width, notice), f32),
+        candidates=np.zeros((width, candidates), i32),
     )  # fmt: skip
 
 
@@ -206,10 +208,10 @@ def taste_now(tables, rules, user, day, taste):
 
 
 @njit(cache=True)
-def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, moments, calendar, which, stamp):
-    """Open the visits `visit` of `user` at `tick` in `rows`; `which` (n,) are rows of `moments` and `calendar`.
+def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, moments, calendar, notice, which, stamp):
+    """Open the visits `visit` of `user` at `tick` in `rows`; `which` (n,) are rows of the next three.
 
-    `moments` (T, 4 C + 3) as `Offsets.packed` gives them, `calendar` (T, 8).
+    `moments` (T, 4 C + 3) as `Offsets.packed` gives them, `calendar` (T, 8), `notice` (T, L).
     """
     categories = lanes.need.shape[1]
     taste = np.empty(categories)
@@ -231,6 +233,7 @@ def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, moments, 
         lanes.persistence[row] = persistence_of(rules, patience, now[4 * categories + 2])
         lanes.price[row] = tables.user_values[u, PRICE_SENSITIVITY] * np.exp(now[4 * categories + 1])
         lanes.calendar[row] = calendar[which[n]]
+        lanes.notice[row] = notice[which[n]]
         day = tick[n] / 24.0
         fade = np.exp((state.left_day[u] - day) / rules.satiation_days)
         for c in range(categories):
@@ -468,7 +471,9 @@ def take_visits(pending, return_draw, taken, first, state, rules, out):
 
 
 @njit(cache=True)
-def fill_observations(tables, rules, state, lanes, rows, user_features, user, history, candidates, page, calendar):
+def fill_observations(
+    tables, rules, state, lanes, rows, user_features, user, history, candidates, page, calendar, notice
+):
     """Copy what may be seen of `rows` into the arrays of an observation."""
     for n in range(rows.size):
         row = rows[n]
@@ -477,6 +482,7 @@ def fill_observations(tables, rules, state, lanes, rows, user_features, user, hi
         history[n] = state.history[u]
         candidates[n] = lanes.candidates[row]
         calendar[n] = lanes.calendar[row]
+        notice[n] = lanes.notice[row]
         page[n, 0] = lanes.page[row] / rules.page_limit
         page[n, 1] = min(lanes.clicks[row] / 10.0, PAGE_BOUND)
         page[n, 2] = 1.0 if lanes.page[row] > 0 and lanes.quiet[row] == 0 else 0.0

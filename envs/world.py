@@ -18,7 +18,8 @@ from perennial.envs.catalogue import Catalogue, generate_catalogue
 from perennial.envs.drift import Drift, Offsets, Season, Seasonal, Setting
 from perennial.envs.dynamics import EXPECTED_RETURN, Dynamics
 from perennial.envs.moments import Moments
-from perennial.envs.observations import CALENDAR, NOTICE, PAGE, empty_observations
+from perennial.envs.notice import Ladder
+from perennial.envs.observations import CALENDAR, PAGE, empty_observations
 from perennial.envs.preset import EPOCH, Preset, VisitModel, load_preset, load_visit_model
 from perennial.envs.random_numbers import key_of
 from perennial.envs.response import Lanes, Rules, State, Tables, new_lanes
@@ -105,6 +106,7 @@ class World:
         dynamics: how visitors change by what they are shown.
         catalogue, visitors: tables of one's own; default generated in the preset's image. They set `n_items`,
             `n_users` and `latent_dim`.
+        ladder: how much the shop is told about drift; default L1, the calendar.
 
     Time is in days since 2010-01-01 (day 0); a tick is an hour. The same arguments give the same world, bit for bit.
     """
@@ -131,11 +133,13 @@ class World:
         dynamics: Dynamics | None = None,
         catalogue: Catalogue | None = None,
         visitors: Visitors | None = None,
+        ladder: Ladder | None = None,
     ) -> None:
         self.preset = load_preset(preset) if isinstance(preset, str) else one_of_type("preset", preset, Preset)
         self.drift = one_of_type("drift", Seasonal() if drift is None else drift, Drift)  # type: ignore[type-abstract]
         self.reward = one_of_type("reward", Reward() if reward is None else reward, Reward)
         self.dynamics = one_of_type("dynamics", Dynamics() if dynamics is None else dynamics, Dynamics)
+        self.ladder = one_of_type("ladder", Ladder() if ladder is None else ladder, Ladder)
         if choice not in CHOICES:
             near = difflib.get_close_matches(str(choice), CHOICES, 1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
@@ -164,7 +168,7 @@ class World:
             "user_dim": visitors_module.FEATURES,
             "page_dim": PAGE,
             "calendar_dim": CALENDAR,
-            "notice_dim": NOTICE,
+            "notice_dim": self.ladder.columns(categories),
         }
         self.season = Season.of(self.preset, ctr_level, channel)
         self.setting = Setting(self.preset, self.season, seed)
@@ -182,7 +186,7 @@ class World:
         per_day = self.preset.visits_per_day if visits_per_day is None else visits_per_day
         per_day = at_least("visits_per_day", per_day, 0.0) / EXPECTED_RETURN
         self._arrivals = Arrivals(self.preset, self.visitors, self._tables.key, per_day)
-        self._moments = Moments(self.drift, self.setting, self._arrivals)
+        self._moments = Moments(self.drift, self.setting, self._arrivals, self.ladder)
         self._stamp = np.zeros(n_items + 1, dtype=np.int64)
         self.reset()
 
@@ -352,7 +356,7 @@ class World:
         seen = empty_observations(len(visits.rows), self.sizes)
         response.fill_observations(
             self._tables, self._rules, self._state, visits.lanes, visits.rows, self.visitors.features,
-            seen["user"], seen["history"], seen["candidates"], seen["page"], seen["calendar"],
+            seen["user"], seen["history"], seen["candidates"], seen["page"], seen["calendar"], seen["notice"],
         )  # fmt: skip
         return seen
 
@@ -379,7 +383,7 @@ class World:
 
     def new_lanes(self, width: int) -> Lanes:
         """`width` empty lanes of this world's sizes."""
-        return new_lanes(width, self.sizes["n_categories"], self.sizes["n_candidates"])
+        return new_lanes(width, *(self.sizes[name] for name in ("n_categories", "n_candidates", "notice_dim")))
 
     def begin(self, lanes: Lanes, rows: NDArray[np.int64], starting: NDArray[np.int64]) -> None:
         """Open the visits `starting` int64 (3, n) (visit, user, tick) in `rows`."""
@@ -387,7 +391,7 @@ class World:
         which = moments.rows(starting[2])
         response.begin_visits(
             self._tables, self._rules, self._state, lanes, rows, starting[0], starting[1], starting[2],
-            moments.offsets, moments.calendar, which, self._stamp,
+            moments.offsets, moments.calendar, moments.notice, which, self._stamp,
         )  # fmt: skip
 
     def resolve(self, lanes: Lanes, rows: NDArray[np.int64], slates: NDArray[np.int64]) -> Response:
