@@ -6,15 +6,17 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from perennial.envs.compiled import kernel
 from perennial.envs.preset import EPOCH, YEAR_DAYS, Preset, harmonics
 from perennial.envs.random_numbers import ARRIVAL, ARRIVAL_COUNT, draw, poisson, unit
 from perennial.envs.visitors import Visitors
 
 VISITS_PER_TICK = 2**20
 """A potential visit's key is tick * VISITS_PER_TICK + its place in the tick."""
+
+MOST = VISITS_PER_TICK - 1
 
 _FIRST_WEEKDAY = date.fromisoformat(EPOCH).weekday()
 
@@ -48,43 +50,62 @@ class Arrivals:
         weekday = self._weekday[(ticks // 24 + _FIRST_WEEKDAY) % 7]
         return np.asarray(self._scale * season * weekday * self._hour[ticks % 24])
 
-    def at(self, tick: int, rate: float, population: float = 0.0) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The potential visits of `tick` at `rate`: int64 (3, P) visit, user, tick; float64 (P,) return draw in (0, 1).
+    def between(
+        self, first: int, rates: NDArray[np.float64], population: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The potential visits of T ticks from `first` on, at `rates` (T,), in order.
 
-        `population`: logits added to segment 1's share of the visits.
+        int64 (3, P) visit, user, tick; float64 (P,) return draw in (0, 1). `population` (T,): logits added to segment
+        1's share of the visits.
         """
-        count = min(poisson(self._key, ARRIVAL_COUNT, tick, rate), VISITS_PER_TICK - 1)
-        pending = np.empty((3, count), dtype=np.int64)
-        chance = np.empty(count)
-        first = self._first
-        moved = first if population == 0.0 else first / (first + (1 - first) * np.exp(population))
-        found = _draw_users(self._key, tick, self._share, self._order, first, moved, self._stamp, pending, chance)
+        counts = np.array([min(poisson(self._key, ARRIVAL_COUNT, first + t, r), MOST) for t, r in enumerate(rates)])
+        pending = np.empty((3, counts.sum()), dtype=np.int64)
+        chance = np.empty(pending.shape[1])
+        start = self._first
+        moved = np.where(population == 0.0, start, start / (start + (1 - start) * np.exp(population)))
+        found = _draw_users(
+            self._key, first, counts, self._share, self._order, start, moved, self._stamp, pending, chance
+        )
         return pending[:, :found], chance[:found]
 
 
-@njit(cache=True)
+@kernel
 def _draw_users(
-    key: Any, tick: Any, share: Any, order: Any, first: Any, moved: Any, stamp: Any, pending: Any, chance: Any
+    key: Any,
+    first: Any,
+    counts: Any,
+    share: Any,
+    order: Any,
+    start: Any,
+    moved: Any,
+    stamp: Any,
+    pending: Any,
+    chance: Any,
 ) -> Any:
     """Fill `pending` and `chance`; a user drawn twice in a tick comes once. Returns how many are left.
 
-    `first` of the line belongs to segment 0 by activity, `moved` of it at this moment.
+    `start` of the line belongs to segment 0 by activity, `moved` (T,) of it at each tick.
     """
-    stamp[-1] += 1
-    mark = stamp[-1]
     found = 0
-    for j in range(chance.size):
-        a, b, c, _ = draw(key, ARRIVAL, tick, 0, j)
-        point = (np.float64(a) + unit(b)) / 2.0**32
-        if first != moved:
-            point = point * first / moved if point < moved else first + (point - moved) * (1.0 - first) / (1.0 - moved)
-        user = order[min(np.searchsorted(share, point), share.size - 1)]
-        if stamp[user] == mark:
-            continue
-        stamp[user] = mark
-        pending[0, found] = tick * VISITS_PER_TICK + j
-        pending[1, found] = user
-        pending[2, found] = tick
-        chance[found] = unit(c)
-        found += 1
+    for t in range(counts.size):
+        tick = first + t
+        stamp[-1] += 1
+        mark = stamp[-1]
+        for j in range(counts[t]):
+            a, b, c, _ = draw(key, ARRIVAL, tick, 0, j)
+            point = (np.float64(np.int64(a)) + unit(b)) / 2.0**32
+            if start != moved[t]:
+                if point < moved[t]:
+                    point *= start / moved[t]
+                else:
+                    point = start + (point - moved[t]) * (1.0 - start) / (1.0 - moved[t])
+            user = order[min(np.searchsorted(share, point), share.size - 1)]
+            if stamp[user] == mark:
+                continue
+            stamp[user] = mark
+            pending[0, found] = tick * VISITS_PER_TICK + j
+            pending[1, found] = user
+            pending[2, found] = tick
+            chance[found] = unit(c)
+            found += 1
     return found

@@ -118,7 +118,7 @@ class Oracle:
         shape = (len(rows), world.sizes["n_categories"])
         f32 = np.float32
         view = View(np.empty(shape, f32), np.empty(shape, f32), np.empty(len(rows), f32), np.empty(len(rows)))
-        values.fill_view(world._tables, world._rules, lanes, rows, offsets.packed()[0], view)
+        values.fill_view(world._tables, world._rules, lanes, rows, offsets.packed(), view)
         return view
 
     def magnitude(self, ticks: NDArray[np.int64], since: NDArray[np.int64]) -> Floats:

@@ -11,8 +11,9 @@ the same visitors, who react to the same item alike, and any batch width or proc
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from perennial.envs.compiled import kernel
 
 # One number per purpose; new purposes take the next free one.
 ARRIVAL_COUNT = 1
@@ -41,7 +42,7 @@ _24 = np.uint64(24)
 _TO_UNIT_32 = 1.0 / 2**32
 
 
-@njit(cache=True)
+@kernel
 def philox4x32(c0, c1, c2, c3, k0, k1):
     """Four 32-bit words (as uint64) from a counter of four and a key of two: ten rounds."""
     for _ in range(10):
@@ -56,7 +57,7 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@njit(cache=True)
+@kernel
 def draw(key, purpose, visit, page, index):
     """Four 32-bit words for (purpose, visit, page, item or slot); `key` is a uint64 (2,) made by `key_of`.
 
@@ -67,19 +68,36 @@ def draw(key, purpose, visit, page, index):
     return philox4x32(np.uint64(index), c1, v & _LOW, v >> _32, key[0], key[1])
 
 
-@njit(cache=True)
+@kernel
+def philox_block(c0, c1, c2, c3, count, k0, k1):
+    """`philox4x32` of the first `count` counters in uint64 (W,) each, in place; vectorised by the compiler."""
+    for _ in range(10):
+        for i in range(count):
+            p0 = (c0[i] & _LOW) * _M0
+            p1 = (c2[i] & _LOW) * _M1
+            a = (p1 >> _32) ^ c1[i] ^ k0
+            b = (p0 >> _32) ^ c3[i] ^ k1
+            c0[i] = a
+            c1[i] = p1 & _LOW
+            c2[i] = b
+            c3[i] = p0 & _LOW
+        k0 = (k0 + _W0) & _LOW
+        k1 = (k1 + _W1) & _LOW
+
+
+@kernel
 def unit(word):
     """float64 in (0, 1): the centre of the word's cell, so that neither end is ever drawn."""
-    return (np.float64(word) + 0.5) * _TO_UNIT_32
+    return (np.float64(np.int64(word)) + 0.5) * _TO_UNIT_32  # signed: a single instruction
 
 
-@njit(cache=True)
+@kernel
 def normal(word_a, word_b):
     """A standard normal from two words (Box and Muller 1958)."""
     return np.sqrt(-2.0 * np.log(unit(word_a))) * np.cos(2.0 * np.pi * unit(word_b))
 
 
-@njit(cache=True)
+@kernel
 def poisson(key, purpose, visit, rate):
     """A Poisson count of mean `rate` by inversion, in blocks of at most 64 (the sum of Poissons is Poisson)."""
     blocks = int(np.ceil(rate / 64.0))

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from perennial.envs.compiled import kernel
 from perennial.envs.observations import PAGE_BOUND
 from perennial.envs.random_numbers import (
     CANDIDATE,
@@ -26,6 +27,7 @@ from perennial.envs.random_numbers import (
     TASTE,
     draw,
     normal,
+    philox_block,
     unit,
 )
 
@@ -126,99 +128,176 @@ def new_lanes(width: int, categories: int, candidates: int, notice: int) -> Lane
     )  # fmt: skip
 
 
-@njit(cache=True, fastmath=True)
-def match(users, user, items, item):
-    """<p_u, q_i> in float32, summed in the order that suits the processor, the same for every page."""
-    total = np.float32(0.0)
-    for j in range(items.shape[1]):
-        total += users[user, j] * items[item, j]
-    return total
+@njit(cache=True, error_model="numpy", fastmath=True)
+def fill_logits(
+    items, user, user_latent, item_latent, item_values, item_category, need, row, price, satiation, focus, table, logit
+):
+    """Fill `logit` (n,) with the attractions of `items` int64 (n,): need + <p, q> + appeal - price - satiation + focus.
+
+    `need` (B, C) at `row`; `table` is the focus table. Arrays come one by one: handing over a tuple of arrays costs
+    more than the sum itself. In float32, in the order that suits the processor, the same for every page.
+    """
+    for k in range(items.size):
+        item = max(items[k], 0)
+        total = np.float32(0.0)
+        for j in range(item_latent.shape[1]):
+            total += user_latent[user, j] * item_latent[item, j]
+        category = item_category[item]
+        total += need[row, category] + item_values[item, APPEAL] - price * item_values[item, PRICE]
+        total -= satiation[user, category]
+        if focus >= 0:
+            total += table[focus, category]
+        logit[k] = total
 
 
-@njit(cache=True, inline="always")
-def attraction_logit(tables, state, user, focus, need, price, item):
-    """Logit of the attraction of `item`: need + <p, q> + appeal - price term - satiation + focus; `need` (C,)."""
-    category = tables.item_category[item]
-    logit = need[category] + tables.item_values[item, APPEAL]
-    logit += match(tables.user_latent, user, tables.item_latent, item)
-    logit -= price * tables.item_values[item, PRICE]
-    logit -= state.satiation[user, category]
-    if focus >= 0:
-        logit += tables.focus[focus, category]
-    return logit
-
-
-@njit(cache=True)
+@kernel
 def logistic(x):
-    """1 / (1 + exp(-x)) in float64."""
-    return 1.0 / (1.0 + np.exp(-np.float64(x)))
+    """1 / (1 + exp(-x)) in float64, to a relative 1e-10; beyond |x| = 40 as at 40.
+
+    exp by Taylor's series of a 64th of its argument, squared six times: additions and products only, so that the
+    compiler does several at once, with the same bits as one by one.
+    """
+    y = min(max(-x, -40.0), 40.0) * 0.015625
+    e = 1.0 + y * (1.0 / 12.0)
+    e = 1.0 + y * e * (1.0 / 11.0)
+    e = 1.0 + y * e * (1.0 / 10.0)
+    e = 1.0 + y * e * (1.0 / 9.0)
+    e = 1.0 + y * e * (1.0 / 8.0)
+    e = 1.0 + y * e * (1.0 / 7.0)
+    e = 1.0 + y * e * (1.0 / 6.0)
+    e = 1.0 + y * e * (1.0 / 5.0)
+    e = 1.0 + y * e * (1.0 / 4.0)
+    e = 1.0 + y * e * (1.0 / 3.0)
+    e = 1.0 + y * e * (1.0 / 2.0)
+    e = 1.0 + y * e
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    return 1.0 / (1.0 + e)
 
 
-@njit(cache=True)
+@kernel
+def fill_logistic(logit, chance):
+    """chance = logistic(logit), float64 (n,) each, two arrays: on one and the same it would go one by one."""
+    for k in range(logit.size):
+        chance[k] = logistic(logit[k])
+
+
+@kernel
 def gumbel(word):
     """A standard Gumbel from a word: whose logit plus this is greatest is a draw from the conditional logit."""
     return -np.log(-np.log(unit(word)))
 
 
-@njit(cache=True)
-def draw_candidates(tables, rules, lanes, row, stamp):
-    """M live items without replacement, by (visit, page): draw, refuse repeats; `stamp` int64 (N + 1,) scratch"""
-    count = np.uint64(tables.item_category.size)
-    wanted = lanes.candidates.shape[1]
-    day = lanes.tick[row] / 24.0
-    stamp[-1] += 1
-    mark = stamp[-1]
+class Scratch(NamedTuple):
+    """Room for one page's work, used again for every page. ``c0`` to ``c3``: Philox counters in, words out."""
+
+    c0: Array  # uint64 (W,)
+    c1: Array
+    c2: Array
+    c3: Array
+    item: Array  # int64 (K,): the slots' items, -1 where an earlier slot shows it
+    logit: Array  # float64 (K,): their attractions
+    chance: Array  # float64 (K,): their chances of a click
+    look: Array  # uint64 (K + 3,): the slots' words of examination
+    hits: Array  # int64 (K + 1,): the clicked slots
+    bits: Array  # uint64: one bit an item, all 0 between uses
+
+
+BLOCK = 16
+"""Philox counters drawn at once for candidates: 64 words, enough for 50 of some hundreds of items."""
+
+
+def new_scratch(slate_size: int, items: int) -> Scratch:
+    """Room for pages of `slate_size` slots of a shop with so many items."""
+    width = max(BLOCK, -(-(slate_size + -(-slate_size // 4) + 2) // 8) * 8)
+    u64, i64 = np.uint64, np.int64
+    return Scratch(
+        c0=np.zeros(width, u64), c1=np.zeros(width, u64), c2=np.zeros(width, u64), c3=np.zeros(width, u64),
+        item=np.zeros(slate_size, i64), logit=np.zeros(slate_size), chance=np.zeros(slate_size),
+        look=np.zeros(slate_size + 3, u64), hits=np.zeros(slate_size + 1, i64), bits=np.zeros(items // 64 + 1, u64),
+    )  # fmt: skip
+
+
+@kernel
+def draw_candidates(key, launch, retire, churns, visit, page, day, candidates, row, c0, c1, c2, c3, bits):
+    """M live items without replacement, by (visit, page), into `candidates` (B, M): draw, refuse repeats."""
+    count = np.uint64(launch.size)
+    wanted = candidates.shape[1]
+    v, place = np.uint64(visit), (np.uint64(CANDIDATE) << np.uint64(24)) | np.uint64(page)
+    low, high = v & np.uint64(0xFFFFFFFF), v >> np.uint64(32)
     found = 0
-    block = 0
+    first = 0
     while found < wanted:
-        words = draw(tables.key, CANDIDATE, lanes.visit[row], lanes.page[row], block)
-        block += 1
-        for word in words:
-            item = np.int64((word * count) >> np.uint64(32))
-            if rules.churns and not tables.launch[item] <= day < tables.retire[item]:
-                continue
-            if stamp[item] != mark and found < wanted:
-                stamp[item] = mark
-                lanes.candidates[row, found] = item
-                found += 1
+        for i in range(BLOCK):
+            c0[i] = np.uint64(first + i)
+            c1[i] = place
+            c2[i] = low
+            c3[i] = high
+        philox_block(c0, c1, c2, c3, BLOCK, key[0], key[1])
+        first += BLOCK
+        for i in range(BLOCK):
+            for words in (c0, c1, c2, c3):
+                item = (words[i] * count) >> np.uint64(32)
+                if churns and not launch[item] <= day < retire[item]:
+                    continue
+                mask = np.uint64(1) << (item & np.uint64(63))
+                if found < wanted and not bits[item >> np.uint64(6)] & mask:
+                    bits[item >> np.uint64(6)] |= mask
+                    candidates[row, found] = item
+                    found += 1
+            if found == wanted:
+                break
+    for m in range(wanted):
+        bits[np.uint64(candidates[row, m]) >> np.uint64(6)] = np.uint64(0)
 
 
-@njit(cache=True)
-def taste_now(tables, rules, user, day, taste):
-    """Fill `taste` float64 (C,) with the visitor's log-tastes at `day`.
+@kernel
+def copy_row(target, n, source, row):
+    """target[n] = source[row], as a plain loop: the compiler makes a block copy of it."""
+    for j in range(target.shape[1]):
+        target[n, j] = source[row, j]
 
-    A share of their variance follows a path through knots that are independent standard normals: between two knots it
+
+@kernel
+def taste_now(key, own, mean, spread, share, knot_days, user, day, taste):
+    """Fill `taste` float64 (C,) with the visitor's log-tastes at `day`; `own` (U, C), their `mean` and `spread` (C,).
+
+    A `share` of their variance follows a path through knots that are independent standard normals: between two knots it
     goes along cos and sin of the quarter turn, so that its variance is the same at all times.
     """
-    share = rules.taste_share
     if share == 0.0:
         for c in range(taste.size):
-            taste[c] = tables.taste[user, c]
+            taste[c] = own[user, c]
         return
-    place = day / rules.taste_days
+    place = day / knot_days
     knot = np.int64(np.floor(place))
     angle = 0.5 * np.pi * (place - knot)
     here, ahead = np.cos(angle), np.sin(angle)
     for c in range(taste.size):
-        a, b, _, _ = draw(tables.key, TASTE, user, knot, c)
-        e, f, _, _ = draw(tables.key, TASTE, user, knot + 1, c)
-        path = tables.taste_spread[c] * (here * normal(a, b) + ahead * normal(e, f))
-        own = tables.taste[user, c] - tables.taste_mean[c]
-        taste[c] = tables.taste_mean[c] + np.sqrt(1.0 - share) * own + np.sqrt(share) * path
+        a, b, _, _ = draw(key, TASTE, user, knot, c)
+        e, f, _, _ = draw(key, TASTE, user, knot + 1, c)
+        path = spread[c] * (here * normal(a, b) + ahead * normal(e, f))
+        taste[c] = mean[c] + np.sqrt(1.0 - share) * (own[user, c] - mean[c]) + np.sqrt(share) * path
 
 
-@njit(cache=True)
-def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, moments, calendar, notice, which, stamp):
+@kernel
+def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, moments, calendar, notice, which, scratch):
     """Open the visits `visit` of `user` at `tick` in `rows`; `which` (n,) are rows of the next three.
 
     `moments` (T, 4 C + 3) as `Offsets.packed` gives them, `calendar` (T, 8), `notice` (T, L).
     """
     categories = lanes.need.shape[1]
     taste = np.empty(categories)
+    key, launch, retire, candidates = tables.key, tables.launch, tables.retire, lanes.candidates
+    c0, c1, c2, c3 = scratch.c0, scratch.c1, scratch.c2, scratch.c3
+    user_values, segment, satiation = tables.user_values, tables.segment, state.satiation
+    own, mean, spread = tables.taste, tables.taste_mean, tables.taste_spread
     for n in range(rows.size):
-        row = rows[n]
-        u = user[n]
-        now = moments[which[n]]
+        row, u, at = rows[n], user[n], which[n]
         lanes.visit[row] = visit[n]
         lanes.user[row] = u
         lanes.tick[row] = tick[n]
@@ -227,225 +306,274 @@ def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, moments, 
         lanes.clicks[row] = 0
         lanes.quiet[row] = 0
         lanes.pleasure[row] = 0.0
-        a, b, _, _ = draw(tables.key, PATIENCE, visit[n], 0, 0)
-        patience = tables.user_values[u, USER_PATIENCE] + rules.visit_patience * normal(a, b)
+        a, b, _, _ = draw(key, PATIENCE, visit[n], 0, 0)
+        patience = user_values[u, USER_PATIENCE] + rules.visit_patience * normal(a, b)
         lanes.patience[row] = patience
-        lanes.persistence[row] = persistence_of(rules, patience, now[4 * categories + 2])
-        lanes.price[row] = tables.user_values[u, PRICE_SENSITIVITY] * np.exp(now[4 * categories + 1])
-        lanes.calendar[row] = calendar[which[n]]
-        lanes.notice[row] = notice[which[n]]
+        lanes.persistence[row] = persistence_of(rules, patience, moments[at, 4 * categories + 2])
+        lanes.price[row] = user_values[u, PRICE_SENSITIVITY] * np.exp(moments[at, 4 * categories + 1])
+        copy_row(lanes.calendar, row, calendar, at)
+        copy_row(lanes.notice, row, notice, at)
         day = tick[n] / 24.0
         fade = np.exp((state.left_day[u] - day) / rules.satiation_days)
         for c in range(categories):
-            state.satiation[u, c] *= fade
-        taste_now(tables, rules, u, day, taste)
-        fill_need(tables, u, taste, now, lanes.need[row], lanes.cart[row])
+            satiation[u, c] *= fade
+        taste_now(key, own, mean, spread, rules.taste_share, rules.taste_days, u, day, taste)
+        fill_need(user_values[u, SENSITIVITY], segment[u], taste, moments, at, lanes.need, lanes.cart, row)
         state.left_day[u] = day
         state.open[u] = True
-        draw_candidates(tables, rules, lanes, row, stamp)
+        draw_candidates(
+            key, launch, retire, rules.churns, visit[n], 0, day, candidates, row, c0, c1, c2, c3, scratch.bits
+        )
 
 
-@njit(cache=True)
+@kernel
 def persistence_of(rules, patience, examination):
     """Chance that the eye goes on to the next slot; `examination` is the log of a factor on its decay."""
     return np.exp(-rules.examination_decay * np.exp(examination - rules.attention_spread * np.float64(patience)))
 
 
-@njit(cache=True)
-def fill_need(tables, user, taste, now, need, cart):
-    """Fill `need` and `cart` (C,) from the visitor's `taste` (C,) and the moment `now` (4 C + 3,)."""
+@kernel
+def fill_need(sensitivity, segment, taste, moments, at, need, cart, row):
+    """Fill `need` and `cart` (B, C) at `row` from the visitor's `taste` (C,) and line `at` of `moments`."""
     categories = taste.size
-    sensitivity = tables.user_values[user, SENSITIVITY]
-    first = tables.segment[user] * categories
+    first = segment * categories
     for c in range(categories):
-        need[c] = taste[c] + sensitivity * now[first + c] + now[4 * categories]
-        cart[c] = sensitivity * now[2 * categories + first + c]
+        need[row, c] = taste[c] + sensitivity * moments[at, first + c] + moments[at, 4 * categories]
+        cart[row, c] = sensitivity * moments[at, 2 * categories + first + c]
 
 
-@njit(cache=True)
-def seen_again(slate, k):
-    """Whether slot `k` shows an item that an earlier slot shows."""
-    repeated = False
-    for j in range(k):
-        repeated |= slate[j] == slate[k]
-    return repeated
-
-
-@njit(cache=True)
+@kernel
 def respond(
-    tables, rules, state, lanes, rows, slates, clicked, carted, purchased, waved, reward, terminated, truncated
-):
-    """Serve `slates` (n, K) to `rows`; fills the outcome arrays (zeroed, (n, K) or (n,)) and moves visitors on.
+    tables, rules, state, lanes, rows, slates, skip, scratch,
+    clicked, carted, purchased, waved, reward, terminated, truncated,
+):  # fmt: skip
+    """Serve `slates` (n, K) to `rows` but those in `skip` bool (n,), and move their visitors on.
 
-    The page is resolved in full before anything changes. Lanes whose visit ended keep their last page.
+    Fills the outcome arrays, zeroed, (n, K) or (n,). The page is resolved in full before anything changes. Lanes that
+    go on get the candidates of their next page; lanes whose visit ended keep their last page.
     """
+    # Arrays are taken out of their tuples once: doing so page by page costs more than the page.
+    key, launch, retire = tables.key, tables.launch, tables.retire
+    item_values, item_category, item_latent = tables.item_values, tables.item_category, tables.item_latent
+    user_latent, focus_table, weights = tables.user_latent, tables.focus, tables.weights
+    satiation, history, loyalty, visits, is_open = (
+        state.satiation, state.history, state.loyalty, state.visits, state.open
+    )  # fmt: skip
+    user_of, visit_of, page_of, tick_of = lanes.user, lanes.visit, lanes.page, lanes.tick
+    candidates, need, cart, focus, price = lanes.candidates, lanes.need, lanes.cart, lanes.focus, lanes.price
+    persistences, patience, pleasure = lanes.persistence, lanes.patience, lanes.pleasure
+    clicks_of, quiet = lanes.clicks, lanes.quiet
+    c0, c1, c2, c3, items, logit = scratch.c0, scratch.c1, scratch.c2, scratch.c3, scratch.item, scratch.logit
+    chance, look, hits, bits = scratch.chance, scratch.look, scratch.hits, scratch.bits
     for n in range(rows.size):
-        row = rows[n]
-        if rules.choice == POSITION:
-            examine(tables, state, lanes, row, slates[n], clicked[n], waved[n])
-        elif rules.choice == CASCADE:
-            cascade(tables, state, lanes, row, slates[n], clicked[n], waved[n])
-        else:
-            choose_one(tables, state, lanes, row, slates[n], clicked[n], waved[n])
-        clicks, satisfied, reward[n] = settle(
-            tables, lanes, row, slates[n], clicked[n], carted[n], purchased[n], waved[n]
-        )
-        _move_on(tables, rules, state, lanes, row, slates[n], clicked[n], purchased[n], clicks)
-        terminated[n], truncated[n] = _leave(tables, rules, state, lanes, row, clicks, satisfied)
-
-
-@njit(cache=True)
-def examine(tables, state, lanes, row, slate, clicked, waved):
-    """Position-based: every slot is examined with its own chance, whatever the others hold (Craswell et al. 2008)."""
-    user, visit, page, persistence = lanes.user[row], lanes.visit[row], lanes.page[row], lanes.persistence[row]
-    theta = 1.0
-    for k in range(slate.size):
-        looks = unit(draw(tables.key, EXAMINATION, visit, page, k)[0]) < theta
-        theta *= persistence
-        if not looks or seen_again(slate, k):
+        if skip[n]:
             continue
-        item = lanes.candidates[row, slate[k]]
-        u0, _, _, u3 = draw(tables.key, REACTION, visit, page, item)
-        logit = attraction_logit(tables, state, user, lanes.focus[row], lanes.need[row], lanes.price[row], item)
-        clicked[k] = unit(u0) < logistic(logit)
-        waved[k] = not clicked[k] and unit(u3) < tables.item_values[item, NOT_INTERESTED]
+        row = rows[n]
+        user, visit, page, persistence = user_of[row], visit_of[row], page_of[row], persistences[row]
+        _lay_out(candidates, row, slates, n, items, bits)
+        leave, content, outside = _draw_page(key, visit, page, items, c0, c1, c2, c3, look)
+        fill_logits(
+            items, user, user_latent, item_latent, item_values, item_category, need, row, price[row],
+            satiation, focus[row], focus_table, logit,
+        )  # fmt: skip
+        if rules.choice == POSITION:
+            _examine(items, logit, chance, c0, c3, look, item_values, persistence, n, clicked, waved)
+        elif rules.choice == CASCADE:
+            _cascade(items, logit, c0, c3, look, item_values, persistence, n, clicked, waved)
+        else:
+            _choose_one(items, logit, c0, c3, look, outside, item_values, persistence, n, clicked, waved)
+        clicks = _hits(clicked, n, hits)
+        satisfied, earned = _settle(
+            items, hits, clicks, c1, c2, cart, row, item_values, item_category, weights, n, carted, purchased
+        )
+        for k in range(items.size):
+            earned -= weights[3] * waved[n, k]
+        reward[n] = earned
+        clicks_of[row] += clicks
+        quiet[row] = 0 if clicks > 0 else quiet[row] + 1
+        _satiate(rules, satiation, user, items, hits, clicks, item_category, n, purchased)
+        if clicks > 0:
+            pleasure[row] += _remember(history, user, items, hits, clicks, item_values)
+            focus[row] = item_category[items[hits[clicks - 1]]]
+        terminated[n], truncated[n] = _leave(rules, page, clicks, satisfied, patience[row], leave, content)
+        if terminated[n] or truncated[n]:
+            pleased = 1.0 - np.exp(-rules.pleasure_scale * pleasure[row])
+            loyalty[user] += rules.loyalty_rate * (pleased - loyalty[user])
+            visits[user] += 1
+            is_open[user] = False
+        else:
+            page_of[row] = page + 1
+            day = tick_of[row] / 24.0
+            draw_candidates(
+                key, launch, retire, rules.churns, visit, page + 1, day, candidates, row, c0, c1, c2, c3, bits
+            )
 
 
-@njit(cache=True)
-def cascade(tables, state, lanes, row, slate, clicked, waved):
+@kernel
+def _lay_out(candidates, row, slates, n, items, bits):
+    """Fill `items` (K,): the items in the slots, -1 where an earlier slot shows the same."""
+    for k in range(items.size):
+        item = np.int64(candidates[row, slates[n, k]])
+        place, mask = item >> 6, np.uint64(1) << np.uint64(item & 63)
+        items[k] = -1 if bits[place] & mask else item
+        bits[place] |= mask
+    for k in range(items.size):
+        if items[k] >= 0:
+            bits[items[k] >> 6] = np.uint64(0)
+
+
+@kernel
+def _draw_page(key, visit, page, items, c0, c1, c2, c3, look):
+    """All words of a page at once: K of reaction (by item), K / 4 of examination, then leaving, then choice.
+
+    Word k % 4 of block k // 4 is slot k's word of examination, into `look`. Words of reaction stay in `c0` (click),
+    `c1` (cart), `c2` (purchase), `c3` (not interested). Returns the draws of leaving and of contentment, and the word
+    of "none of them".
+    """
+    slots = items.size
+    blocks = (slots + 3) // 4
+    last = slots + blocks
+    v, at, shift = np.uint64(visit), np.uint64(page), np.uint64(24)
+    low, high = v & np.uint64(0xFFFFFFFF), v >> np.uint64(32)
+    for k in range(slots):
+        c0[k] = np.uint64(max(items[k], 0))
+        c1[k] = (np.uint64(REACTION) << shift) | at
+    for b in range(blocks):
+        c0[slots + b] = np.uint64(b)
+        c1[slots + b] = (np.uint64(EXAMINATION) << shift) | at
+    c0[last] = c0[last + 1] = np.uint64(0)
+    c1[last] = (np.uint64(LEAVING) << shift) | at
+    c1[last + 1] = (np.uint64(CHOICE) << shift) | at
+    count = (last + 2 + 7) // 8 * 8  # whole vectors; what is drawn beyond is not looked at
+    for i in range(count):
+        c2[i] = low
+        c3[i] = high
+    philox_block(c0, c1, c2, c3, count, key[0], key[1])
+    for b in range(blocks):
+        look[4 * b] = c0[slots + b]
+        look[4 * b + 1] = c1[slots + b]
+        look[4 * b + 2] = c2[slots + b]
+        look[4 * b + 3] = c3[slots + b]
+    return unit(c0[last]), unit(c1[last]), c0[last + 1]
+
+
+@kernel
+def _examine(items, logit, chance, c0, c3, look, item_values, persistence, n, clicked, waved):
+    """Position-based: every slot is examined with its own chance, whatever the others hold (Craswell et al. 2008)."""
+    fill_logistic(logit, chance)
+    theta = 1.0
+    for k in range(items.size):  # no branches: what visitors do is hard to foresee, for processors too
+        looks = (items[k] >= 0) & (unit(look[k]) < theta)
+        theta *= persistence
+        clicks = looks & (unit(c0[k]) < chance[k])
+        clicked[n, k] = clicks
+        waved[n, k] = looks & (not clicks) & (unit(c3[k]) < item_values[max(items[k], 0), NOT_INTERESTED])
+
+
+@kernel
+def _cascade(items, logit, c0, c3, look, item_values, persistence, n, clicked, waved):
     """From the top to the first click; the eye goes on from a slot without one with the lane's persistence.
 
     Craswell, Zoeter, Taylor, Ramsey (2008), "An experimental comparison of click position-bias models", WSDM, sec. 2.4.
     """
-    user, visit, page, persistence = lanes.user[row], lanes.visit[row], lanes.page[row], lanes.persistence[row]
-    for k in range(slate.size):
-        if k > 0 and unit(draw(tables.key, EXAMINATION, visit, page, k)[0]) >= persistence:
+    for k in range(items.size):
+        if k > 0 and unit(look[k]) >= persistence:
             return
-        if seen_again(slate, k):
+        if items[k] < 0:
             continue
-        item = lanes.candidates[row, slate[k]]
-        u0, _, _, u3 = draw(tables.key, REACTION, visit, page, item)
-        logit = attraction_logit(tables, state, user, lanes.focus[row], lanes.need[row], lanes.price[row], item)
-        if unit(u0) < logistic(logit):
-            clicked[k] = True
+        if unit(c0[k]) < logistic(logit[k]):
+            clicked[n, k] = True
             return
-        waved[k] = unit(u3) < tables.item_values[item, NOT_INTERESTED]
+        waved[n, k] = unit(c3[k]) < item_values[items[k], NOT_INTERESTED]
 
 
-@njit(cache=True)
-def choose_one(tables, state, lanes, row, slate, clicked, waved):
+@kernel
+def _choose_one(items, logit, c0, c3, look, outside, item_values, persistence, n, clicked, waved):
     """At most one click: a conditional logit over the slots and "none of them", whose weight is 1 (McFadden 1974).
 
     The weight of slot k is persistence^k exp(logit). Drawn by Gumbel's maximum, keyed by item, so that two slates meet
     the same visitor. After "none of them", each slot that was examined may be waved away.
     """
-    user, visit, page = lanes.user[row], lanes.visit[row], lanes.page[row]
-    step = np.log(lanes.persistence[row])
-    best = gumbel(draw(tables.key, CHOICE, visit, page, 0)[0])
+    step = np.log(persistence)
+    best = gumbel(outside)
     chosen = -1
-    for k in range(slate.size):
-        if seen_again(slate, k):
-            continue
-        item = lanes.candidates[row, slate[k]]
-        logit = attraction_logit(tables, state, user, lanes.focus[row], lanes.need[row], lanes.price[row], item)
-        score = logit + k * step + gumbel(draw(tables.key, REACTION, visit, page, item)[0])
-        if score > best:
+    for k in range(items.size):
+        score = logit[k] + k * step + gumbel(c0[k])
+        if items[k] >= 0 and score > best:
             best, chosen = score, k
     if chosen >= 0:
-        clicked[chosen] = True
+        clicked[n, chosen] = True
         return
     theta = 1.0
-    for k in range(slate.size):
-        looks = unit(draw(tables.key, EXAMINATION, visit, page, k)[0]) < theta
-        theta *= lanes.persistence[row]
-        if looks and not seen_again(slate, k):
-            item = lanes.candidates[row, slate[k]]
-            waved[k] = unit(draw(tables.key, REACTION, visit, page, item)[3]) < tables.item_values[item, NOT_INTERESTED]
+    for k in range(items.size):
+        if items[k] >= 0 and unit(look[k]) < theta:
+            waved[n, k] = unit(c3[k]) < item_values[items[k], NOT_INTERESTED]
+        theta *= persistence
 
 
-@njit(cache=True)
-def settle(tables, lanes, row, slate, clicked, carted, purchased, waved):
-    """Carts and purchases of the clicked slots. Returns (clicks, best quality bought or 0, reward)."""
-    w = tables.weights
-    clicks, satisfied, earned = 0, np.float32(0.0), 0.0
-    for k in range(slate.size):
-        if waved[k]:
-            earned -= w[3]
-        if not clicked[k]:
-            continue
-        item = lanes.candidates[row, slate[k]]
-        clicks += 1
-        earned += w[0]
-        _, u1, u2, _ = draw(tables.key, REACTION, lanes.visit[row], lanes.page[row], item)
-        if unit(u1) < logistic(tables.item_values[item, CART] + lanes.cart[row, tables.item_category[item]]):
-            carted[k] = True
-            earned += w[1]
-            if unit(u2) < tables.item_values[item, BUY]:
-                purchased[k] = True
-                earned += w[2]
-                satisfied = max(satisfied, tables.item_values[item, QUALITY])
-    return clicks, satisfied, earned
+@kernel
+def _hits(clicked, n, hits):
+    """The clicked slots, in order, into `hits` (K + 1,). Returns their number."""
+    clicks = 0
+    for k in range(clicked.shape[1]):
+        hits[clicks] = k
+        clicks += np.int64(clicked[n, k])
+    return clicks
 
 
-@njit(cache=True)
-def _leave(tables, rules, state, lanes, row, clicks, satisfied):
-    """Whether the visit ends with this page, as (terminated, truncated); if so, what it leaves behind."""
-    user, page = lanes.user[row], lanes.page[row]
-    leave, content, _, _ = draw(tables.key, LEAVING, lanes.visit[row], page, 0)
-    logit = rules.leave_base - rules.leave_spread * lanes.patience[row]
-    if clicks > 0:
-        logit -= rules.leave_click
-    terminated = unit(leave) < logistic(logit) or unit(content) < satisfied
-    truncated = not terminated and page + 1 >= rules.page_limit
-    if terminated or truncated:
-        pleased = 1.0 - np.exp(-rules.pleasure_scale * lanes.pleasure[row])
-        state.loyalty[user] += rules.loyalty_rate * (pleased - state.loyalty[user])
-        state.visits[user] += 1
-        state.open[user] = False
-    else:
-        lanes.page[row] = page + 1
-    return terminated, truncated
+@kernel
+def _settle(items, hits, clicks, c1, c2, cart, row, item_values, item_category, weights, n, carted, purchased):
+    """Carts and purchases of the clicked slots. Returns (best quality bought or 0, reward so far)."""
+    satisfied, earned = np.float32(0.0), clicks * weights[0]
+    for h in range(clicks):
+        k = hits[h]
+        item = items[k]
+        if unit(c1[k]) < logistic(item_values[item, CART] + cart[row, item_category[item]]):
+            carted[n, k] = True
+            earned += weights[1]
+            if unit(c2[k]) < item_values[item, BUY]:
+                purchased[n, k] = True
+                earned += weights[2]
+                satisfied = max(satisfied, item_values[item, QUALITY])
+    return satisfied, earned
 
 
-@njit(cache=True)
-def _move_on(tables, rules, state, lanes, row, slate, clicked, purchased, clicks):
-    """What a resolved page changes in its visitor: satiation, focus, pleasure, history."""
-    user = lanes.user[row]
-    for c in range(state.satiation.shape[1]):
-        state.satiation[user, c] *= rules.satiation_keep
-    lanes.clicks[row] += clicks
-    lanes.quiet[row] = 0 if clicks > 0 else lanes.quiet[row] + 1
-    if clicks == 0:
-        return
-    length = state.history.shape[1]
+@kernel
+def _satiate(rules, satiation, user, items, hits, clicks, item_category, n, purchased):
+    """A resolved page: some satiation passes, what was clicked and bought adds to it."""
+    for c in range(satiation.shape[1]):
+        satiation[user, c] *= rules.satiation_keep
+    for h in range(clicks):
+        bought = rules.satiation_purchase if purchased[n, hits[h]] else 0.0
+        satiation[user, item_category[items[hits[h]]]] += rules.satiation_click + bought
+
+
+@kernel
+def _remember(history, user, items, hits, clicks, item_values):
+    """Put the clicked items at the end of the history. Returns their summed quality."""
+    length = history.shape[1]
     kept = max(length - clicks, 0)
     for h in range(kept):
-        state.history[user, h] = state.history[user, h + length - kept]
-    skip = clicks - (length - kept)
-    h = kept
-    for k in range(slate.size):
-        if not clicked[k]:
-            continue
-        item = lanes.candidates[row, slate[k]]
-        category = tables.item_category[item]
-        state.satiation[user, category] += rules.satiation_click + (rules.satiation_purchase if purchased[k] else 0.0)
-        lanes.pleasure[row] += tables.item_values[item, QUALITY]
-        lanes.focus[row] = category
-        if skip > 0:
-            skip -= 1
-        else:
-            state.history[user, h] = item
-            h += 1
+        history[user, h] = history[user, h + length - kept]
+    for h in range(length - kept):
+        history[user, kept + h] = items[hits[clicks - (length - kept) + h]]
+    pleasure = np.float32(0.0)
+    for h in range(clicks):
+        pleasure += item_values[items[hits[h]], QUALITY]
+    return pleasure
 
 
-@njit(cache=True)
-def next_candidates(tables, rules, lanes, rows, stamp):
-    """Draw the candidates of the pages that `rows` have come to."""
-    for n in range(rows.size):
-        draw_candidates(tables, rules, lanes, rows[n], stamp)
+@kernel
+def _leave(rules, page, clicks, satisfied, patience, leave, content):
+    """Whether the visit ends with this page, as (terminated, truncated); `leave`, `content`: draws in (0, 1)."""
+    logit = rules.leave_base - rules.leave_spread * patience
+    if clicks > 0:
+        logit -= rules.leave_click
+    terminated = leave < logistic(logit) or content < satisfied
+    return terminated, not terminated and page + 1 >= rules.page_limit
 
 
-@njit(cache=True)
+@kernel
 def take_visits(pending, return_draw, taken, first, state, rules, out):
     """Take from the pending potential visits, earliest first, those whose user is not in the shop, until `out` is full.
 
@@ -470,19 +598,20 @@ def take_visits(pending, return_draw, taken, first, state, rules, out):
     return found, missed
 
 
-@njit(cache=True)
-def fill_observations(
-    tables, rules, state, lanes, rows, user_features, user, history, candidates, page, calendar, notice
-):
+@kernel
+def fill_observations(rules, state, lanes, rows, user_features, user, history, candidates, page, calendar, notice):
     """Copy what may be seen of `rows` into the arrays of an observation."""
+    clicked_last, own_candidates, own_calendar, own_notice = (
+        state.history, lanes.candidates, lanes.calendar, lanes.notice
+    )  # fmt: skip
     for n in range(rows.size):
         row = rows[n]
         u = lanes.user[row]
-        user[n] = user_features[u]
-        history[n] = state.history[u]
-        candidates[n] = lanes.candidates[row]
-        calendar[n] = lanes.calendar[row]
-        notice[n] = lanes.notice[row]
+        copy_row(user, n, user_features, u)
+        copy_row(history, n, clicked_last, u)
+        copy_row(candidates, n, own_candidates, row)
+        copy_row(calendar, n, own_calendar, row)
+        copy_row(notice, n, own_notice, row)
         page[n, 0] = lanes.page[row] / rules.page_limit
         page[n, 1] = min(lanes.clicks[row] / 10.0, PAGE_BOUND)
         page[n, 2] = 1.0 if lanes.page[row] > 0 and lanes.quiet[row] == 0 else 0.0

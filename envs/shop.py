@@ -247,20 +247,7 @@ class _Faces:
         sizes = self.world.sizes
         slates = check_slates(actions, self._width, sizes["slate_size"], sizes["n_candidates"])
         lanes, rows = self.visits.lanes, self.visits.rows
-        if skip is None:
-            result = self.world.resolve(lanes, rows, slates)
-        else:
-            served = self.world.resolve(lanes, rows[~skip], slates[~skip])
-            result = Response(*(_spread(array, skip) for array in vars(served).values()))
-        self.world.next_pages(lanes, rows[~(result.terminated | result.truncated | (False if skip is None else skip))])
-        return result
-
-
-def _spread(array: NDArray[Any], skip: NDArray[np.bool_]) -> NDArray[Any]:
-    """`array` of the lanes served, laid out over all lanes, zero in the others."""
-    full = np.zeros((len(skip), *array.shape[1:]), array.dtype)
-    full[~skip] = array
-    return full
+        return self.world.resolve(lanes, rows, slates, skip)
 
 
 def _fresh(arguments: dict[str, Any]) -> dict[str, Any]:

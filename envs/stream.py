@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.envs import response
+from perennial.envs.moments import HOURS
 from perennial.envs.response import Lanes
 from perennial.envs.world import World
 
@@ -41,17 +42,15 @@ class Stream:
         return self._pending[:, out[:found]]
 
     def _extend(self) -> None:
-        """Draw ticks until there is at least one more potential visit; forget what was taken."""
+        """Draw the rest of the day and on until there is one more potential visit; forget what was taken."""
         keep = ~self._taken
-        pending, chance = [self._pending[:, keep]], [self._chance[keep]]
         fresh = 0
         while fresh == 0:
-            more, draws = self._world.potential(self._tick)
-            self._tick += 1
+            last = self._tick // HOURS * HOURS + HOURS - 1
+            more, draws = self._world.potential(self._tick, last)
+            self._tick = last + 1
             fresh = len(draws)
-            pending.append(more)
-            chance.append(draws)
-        self._pending = np.ascontiguousarray(np.concatenate(pending, axis=1))
-        self._chance = np.concatenate(chance)
+        self._pending = np.concatenate([self._pending[:, keep], more], axis=1)
+        self._chance = np.concatenate([self._chance[keep], draws])
         self._taken = np.zeros(len(self._chance), np.bool_)
         self._first = 0

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.envs.compiled import kernel
+
 T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 
@@ -38,11 +40,21 @@ def check_slates(slates: Any, pages: int, slate_size: int, candidates: int) -> N
         )
     if given.shape != (pages, slate_size):
         raise ValueError(f"'slates' must have shape ({pages}, {slate_size}), pages x slots. Got {given.shape}.")
-    outside = (given < 0) | (given >= candidates)
-    if outside.any():
-        row, slot = np.argwhere(outside)[0]
+    slots = np.ascontiguousarray(given, dtype=np.int64)
+    if not within(slots, candidates):
+        row, slot = np.argwhere((given < 0) | (given >= candidates))[0]
         raise ValueError(
             f"A slate holds slots into 'candidates', in [0, {candidates}). "
             f"Got {given[row, slot]} at page {row}, slot {slot}."
         )
-    return np.ascontiguousarray(given, dtype=np.int64)
+    return slots
+
+
+@kernel
+def within(slots: Any, candidates: Any) -> Any:
+    """Whether all of `slots` int64 (n, K) lie in [0, candidates)."""
+    worst = np.uint64(0)
+    for n in range(slots.shape[0]):
+        for k in range(slots.shape[1]):
+            worst = max(worst, np.uint64(slots[n, k]))  # below 0 becomes huge
+    return worst < np.uint64(candidates)

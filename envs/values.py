@@ -15,18 +15,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from perennial.envs.compiled import kernel
 from perennial.envs.response import (
     BUY,
     CART,
     CASCADE,
     NOT_INTERESTED,
     POSITION,
+    PRICE_SENSITIVITY,
+    SENSITIVITY,
     SINGLE,
-    attraction_logit,
+    fill_logistic,
+    fill_logits,
     fill_need,
     logistic,
     persistence_of,
-    seen_again,
     taste_now,
 )
 
@@ -45,132 +48,161 @@ class View(NamedTuple):
     persistence: Array  # float64 (n,)
 
 
-@njit(cache=True)
-def fill_view(tables, rules, lanes, rows, now, view):
-    """Fill `view` with what visitors in `rows` would want at the parameters `now` (4 C + 3,), tastes as they are."""
+@kernel
+def fill_view(tables, rules, lanes, rows, moments, view):
+    """Fill `view` with what visitors in `rows` would want at one moment, `moments` (1, 4 C + 3), tastes as they are."""
     categories = view.need.shape[1]
     taste = np.empty(categories)
     for n in range(rows.size):
         row = rows[n]
-        user = lanes.user[row]
-        taste_now(tables, rules, user, lanes.tick[row] / 24.0, taste)
-        fill_need(tables, user, taste, now, view.need[n], view.cart[n])
-        view.price[n] = tables.user_values[user, 0] * np.exp(now[4 * categories + 1])
-        view.persistence[n] = persistence_of(rules, lanes.patience[row], now[4 * categories + 2])
+        user, day = lanes.user[row], lanes.tick[row] / 24.0
+        taste_now(
+            tables.key, tables.taste, tables.taste_mean, tables.taste_spread, rules.taste_share, rules.taste_days,
+            user, day, taste,
+        )  # fmt: skip
+        sensitivity = tables.user_values[user, SENSITIVITY]
+        fill_need(sensitivity, tables.segment[user], taste, moments, 0, view.need, view.cart, n)
+        view.price[n] = tables.user_values[user, PRICE_SENSITIVITY] * np.exp(moments[0, 4 * categories + 1])
+        view.persistence[n] = persistence_of(rules, lanes.patience[row], moments[0, 4 * categories + 2])
 
 
-@njit(cache=True)
-def fill_page(tables, state, lanes, row, view, n, logit, gain, loss):
-    """Fill `logit`, `gain`, `loss` float64 (M,) of the page in `row`, looked at with line `n` of `view`."""
-    w = tables.weights
-    user = lanes.user[row]
-    for m in range(logit.size):
-        item = lanes.candidates[row, m]
-        logit[m] = attraction_logit(tables, state, user, lanes.focus[row], view.need[n], view.price[n], item)
-        gain[m] = w[0]
-        loss[m] = w[3] * tables.item_values[item, NOT_INTERESTED]
-        sold = w[1] + w[2] * tables.item_values[item, BUY]
+@kernel
+def fill_worth(items, item_values, item_category, weights, cart, n, gain, loss):
+    """Fill `gain` and `loss` float64 (M,) of `items` int64 (M,); `cart` (n, C) at line `n`."""
+    for m in range(items.size):
+        item = items[m]
+        gain[m] = weights[0]
+        loss[m] = weights[3] * item_values[item, NOT_INTERESTED]
+        sold = weights[1] + weights[2] * item_values[item, BUY]
         if sold > 0.0:
-            gain[m] += sold * logistic(tables.item_values[item, CART] + view.cart[n, tables.item_category[item]])
+            gain[m] += sold * logistic(item_values[item, CART] + cart[n, item_category[item]])
 
 
-@njit(cache=True)
+@kernel
+def fill_page(tables, state, lanes, view, row, n, items, logit, gain, loss):
+    """Fill `items`, `logit`, `gain`, `loss` (M,) of the page in `row`, looked at with line `n` of `view`."""
+    for m in range(items.size):
+        items[m] = lanes.candidates[row, m]
+    fill_logits(
+        items, lanes.user[row], tables.user_latent, tables.item_latent, tables.item_values, tables.item_category,
+        view.need, n, view.price[n], state.satiation, lanes.focus[row], tables.focus, logit,
+    )  # fmt: skip
+    fill_worth(items, tables.item_values, tables.item_category, tables.weights, view.cart, n, gain, loss)
+
+
+@kernel
 def fill_truth(tables, state, lanes, rows, view, logit, gain, loss):
     """`fill_page` for all of `rows` into arrays (n, M)."""
+    items = np.empty(lanes.candidates.shape[1], np.int64)
     for n in range(rows.size):
-        fill_page(tables, state, lanes, rows[n], view, n, logit[n], gain[n], loss[n])
+        fill_page(tables, state, lanes, view, rows[n], n, items, logit[n], gain[n], loss[n])
 
 
-@njit(cache=True)
-def slate_worth(choice, persistence, slate, logit, gain, loss):
-    """(expected reward, expected clicks) of `slate` (K,): exact in each of the three models; repeats count once."""
+@kernel
+def seen_again(slates, n, k):
+    """Whether slot `k` of slate `n` shows a candidate that an earlier slot shows."""
+    repeated = False
+    for j in range(k):
+        repeated |= slates[n, j] == slates[n, k]
+    return repeated
+
+
+@kernel
+def slate_worth(choice, persistence, slates, n, logit, chance, gain, loss):
+    """(expected reward, expected clicks) of slate `n` of `slates`, exact in each of the models; repeats count once."""
     reward, clicks, reach, total = 0.0, 0.0, 1.0, 1.0
-    for k in range(slate.size):
-        if not seen_again(slate, k):
-            m = slate[k]
-            if choice != SINGLE:
-                a = logistic(logit[m])
-                reward += reach * (a * gain[m] - (1.0 - a) * loss[m])
-                clicks += reach * a
-                if choice == CASCADE:
-                    reach *= 1.0 - a
-            else:
+    for k in range(slates.shape[1]):
+        if not seen_again(slates, n, k):
+            m = slates[n, k]
+            if choice == SINGLE:
                 weight = reach * np.exp(logit[m])
                 total += weight
                 clicks += weight
                 reward += weight * gain[m] - reach * loss[m]
+            else:
+                reward += reach * (chance[m] * gain[m] - (1.0 - chance[m]) * loss[m])
+                clicks += reach * chance[m]
+                if choice == CASCADE:
+                    reach *= 1.0 - chance[m]
         reach *= persistence
     return reward / total, clicks / total
 
 
-@njit(cache=True)
-def best_slate(choice, persistence, logit, gain, loss, score, table, slate):
-    """Fill `slate` (K,) with the slate of greatest expected reward; `score` (M,), `table` (M + 1, K + 1) scratch."""
+@kernel
+def best_slate(choice, persistence, logit, chance, gain, loss, score, table, slates, n):
+    """Fill slate `n` of `slates` with the greatest expected reward; `score` (M,), `table` (M + 1, K + 1) scratch."""
     if choice == POSITION:
         for m in range(logit.size):
-            a = logistic(logit[m])
-            score[m] = a * gain[m] - (1.0 - a) * loss[m]
-        take_best(score, slate)
+            score[m] = chance[m] * gain[m] - (1.0 - chance[m]) * loss[m]
+        take_best(score, slates, n)
     elif choice == CASCADE:
-        best_cascade(persistence, logit, gain, loss, score, table, slate)
+        best_cascade(persistence, chance, gain, loss, score, table, slates, n)
     else:
-        best_single(persistence, logit, gain, loss, score, slate)
+        best_single(persistence, logit, chance, gain, loss, score, slates, n)
 
 
-@njit(cache=True)
-def take_best(score, slate):
-    """The K greatest of `score` (M,), first among equals first; where they fall below 0, the best again, worth 0."""
-    found = 0
+@njit(cache=True, error_model="numpy", fastmath={"nnan", "reassoc", "nsz"})
+def greatest(score):
+    """The greatest of `score`, none of them NaN; in any order, for it is the same in all."""
+    best = score[0]
     for m in range(score.size):
-        if found == slate.size and not score[m] > score[slate[found - 1]]:
+        best = max(best, score[m])
+    return best
+
+
+@kernel
+def take_best(score, slates, n):
+    """The K greatest of `score` (M,), first among equals first; where they fall below 0, the best again, worth 0.
+
+    K searches for the greatest, which the compiler does several at once, cost less than one sort. Spoils `score`.
+    """
+    for k in range(slates.shape[1]):
+        best = greatest(score)
+        if k > 0 and not best >= 0.0:
+            slates[n, k] = slates[n, 0]
             continue
-        k = min(found, slate.size - 1)
-        found = k + 1
-        while k > 0 and score[m] > score[slate[k - 1]]:
-            slate[k] = slate[k - 1]
-            k -= 1
-        slate[k] = m
-    for k in range(slate.size):
-        if not score[slate[k]] >= 0.0:
-            slate[k] = slate[0]
+        m = 0
+        while score[m] != best:
+            m += 1
+        slates[n, k] = m
+        score[m] = -np.inf
 
 
-@njit(cache=True)
-def best_cascade(persistence, logit, gain, loss, score, table, slate):
+@kernel
+def best_cascade(persistence, chance, gain, loss, score, table, slates, n):
     """Which items, by dynamic programming over them in the order that any best slate keeps.
 
     Items i before j iff v_i / (1 - p (1 - a_i)) >= v_j / (1 - p (1 - a_j)), by exchange of neighbours (Kempe & Mahdian
     2008, "A cascade model for externalities in sponsored search", WINE); v is the worth of an item reached, p the
     persistence, a the chance of a click. `table[m, k]`: worth of the best k or fewer of the items from the m-th on.
     """
-    items, size = logit.size, slate.size
+    items, size = chance.size, slates.shape[1]
     for m in range(items):
-        a = logistic(logit[m])
-        score[m] = (a * gain[m] - (1.0 - a) * loss[m]) / (1.0 - persistence * (1.0 - a))
+        worth = chance[m] * gain[m] - (1.0 - chance[m]) * loss[m]
+        score[m] = worth / (1.0 - persistence * (1.0 - chance[m]))
     order = np.argsort(-score, kind="mergesort")
     table[:] = 0.0
     for m in range(items - 1, -1, -1):
-        a = logistic(logit[order[m]])
+        a = chance[order[m]]
         worth = a * gain[order[m]] - (1.0 - a) * loss[order[m]]
         for k in range(1, size + 1):
             table[m, k] = max(table[m + 1, k], worth + persistence * (1.0 - a) * table[m + 1, k - 1])
     left, found = size, 0
     for m in range(items):
         if left > 0 and table[m, left] > table[m + 1, left]:
-            slate[found] = order[m]
+            slates[n, found] = order[m]
             found += 1
             left -= 1
     if found == 0:  # all are worth less than nothing, and one must be shown
         for m in range(items):
-            a = logistic(logit[m])
-            score[m] = a * gain[m] - (1.0 - a) * loss[m]
-        slate[0] = np.argmax(score)
+            score[m] = chance[m] * gain[m] - (1.0 - chance[m]) * loss[m]
+        slates[n, 0] = np.argmax(score)
         found = 1
-    slate[found:] = slate[0]
+    slates[n, found:] = slates[n, 0]
 
 
-@njit(cache=True)
-def best_single(persistence, logit, gain, loss, score, slate):
+@kernel
+def best_single(persistence, logit, chance, gain, loss, score, slates, n):
     """The best ratio of expected reward to choice weight, by Dinkelbach's iteration (1967, Management Science 13).
 
     For a price x of a unit of weight, the best slate sorts by exp(logit) (gain - x) - loss; x moves to that slate's
@@ -181,33 +213,36 @@ def best_single(persistence, logit, gain, loss, score, slate):
     for _ in range(ROUNDS):
         for m in range(logit.size):
             score[m] = np.exp(logit[m]) * (gain[m] - price) - loss[m]
-        take_best(score, slate)
-        found, _ = slate_worth(SINGLE, persistence, slate, logit, gain, loss)
+        take_best(score, slates, n)
+        found, _ = slate_worth(SINGLE, persistence, slates, n, logit, chance, gain, loss)
         if not found > worth:
             return
         worth = price = found
 
 
-@njit(cache=True)
+@kernel
 def score_slates(tables, rules, state, lanes, rows, view, slates, reward, clicks, best):
     """Fill (n,): expected `reward` and `clicks` of `slates` (n, K), and the `best` expected reward of any slate."""
-    items, size = lanes.candidates.shape[1], slates.shape[1]
-    logit, gain, loss, score = np.empty(items), np.empty(items), np.empty(items), np.empty(items)
-    table, slate = np.empty((items + 1, size + 1)), np.empty(size, np.int64)
+    top = np.empty((1, slates.shape[1]), np.int64)
+    count = lanes.candidates.shape[1]
+    logit, chance, gain, loss = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    score, table, items = np.empty(count), np.empty((count + 1, slates.shape[1] + 1)), np.empty(count, np.int64)
     for n in range(rows.size):
-        fill_page(tables, state, lanes, rows[n], view, n, logit, gain, loss)
+        fill_page(tables, state, lanes, view, rows[n], n, items, logit, gain, loss)
+        fill_logistic(logit, chance)
         p = view.persistence[n]
-        reward[n], clicks[n] = slate_worth(rules.choice, p, slates[n], logit, gain, loss)
-        best_slate(rules.choice, p, logit, gain, loss, score, table, slate)
-        best[n] = slate_worth(rules.choice, p, slate, logit, gain, loss)[0]
+        reward[n], clicks[n] = slate_worth(rules.choice, p, slates, n, logit, chance, gain, loss)
+        best_slate(rules.choice, p, logit, chance, gain, loss, score, table, top, 0)
+        best[n] = slate_worth(rules.choice, p, top, 0, logit, chance, gain, loss)[0]
 
 
-@njit(cache=True)
+@kernel
 def fill_best(tables, rules, state, lanes, rows, view, slates):
     """Fill `slates` int64 (n, K) with the best slate of each page, looked at with `view`."""
-    items, size = lanes.candidates.shape[1], slates.shape[1]
-    logit, gain, loss, score = np.empty(items), np.empty(items), np.empty(items), np.empty(items)
-    table = np.empty((items + 1, size + 1))
+    count = lanes.candidates.shape[1]
+    logit, chance, gain, loss = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    score, table, items = np.empty(count), np.empty((count + 1, slates.shape[1] + 1)), np.empty(count, np.int64)
     for n in range(rows.size):
-        fill_page(tables, state, lanes, rows[n], view, n, logit, gain, loss)
-        best_slate(rules.choice, view.persistence[n], logit, gain, loss, score, table, slates[n])
+        fill_page(tables, state, lanes, view, rows[n], n, items, logit, gain, loss)
+        fill_logistic(logit, chance)
+        best_slate(rules.choice, view.persistence[n], logit, chance, gain, loss, score, table, slates, n)

@@ -187,7 +187,7 @@ class World:
         per_day = at_least("visits_per_day", per_day, 0.0) / EXPECTED_RETURN
         self._arrivals = Arrivals(self.preset, self.visitors, self._tables.key, per_day)
         self._moments = Moments(self.drift, self.setting, self._arrivals, self.ladder)
-        self._stamp = np.zeros(n_items + 1, dtype=np.int64)
+        self._scratch = response.new_scratch(slate_size, n_items)
         self.reset()
 
     def _rule(self, model: VisitModel, page_limit: int) -> Rules:
@@ -315,9 +315,8 @@ class World:
         Visits of different visitors do not touch each other, so hours in which nothing that serves changes may be
         served side by side; a visitor's next visit opens in `respond` when the one before has ended.
         """
-        hours = [self.potential(t) for t in range(tick, (tick if last is None else last) + 1)]
-        pending = np.concatenate([visits for visits, _ in hours], axis=1)
-        waiting = Waiting(pending, np.concatenate([draws for _, draws in hours]), np.zeros(pending.shape[1], np.bool_))
+        pending, chance = self.potential(tick, last)
+        waiting = Waiting(pending, chance, np.zeros(len(chance), np.bool_))
         coming = self._admit(waiting, pending.shape[1])
         visits = Visits(self.new_lanes(coming.shape[1]), np.arange(coming.shape[1]), pending.shape[1])
         self.begin(visits.lanes, visits.rows, coming)
@@ -332,10 +331,11 @@ class World:
         )
         return waiting.pending[:, out[:found]]
 
-    def potential(self, tick: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The potential visits of `tick`: int64 (3, P) visit, user, tick; float64 (P,) return draw."""
-        row = self._moments.row(tick)
-        return self._arrivals.at(tick, float(self._moments.rate[row]), float(self._moments.population[row]))
+    def potential(self, tick: int, last: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The potential visits of `tick`, or of all ticks up to `last`: int64 (3, P) visit, user, tick; float64 (P,)
+        return draw."""
+        rows = self._moments.rows(np.arange(tick, (tick if last is None else last) + 1))
+        return self._arrivals.between(tick, self._moments.rate[rows], self._moments.population[rows])
 
     def arrival_rates(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
         """float64 (T,): expected number of potential visits in each tick; see `Arrivals.rates`."""
@@ -355,7 +355,7 @@ class World:
         """What may be seen of the open pages, as new arrays; see `envs.observations`."""
         seen = empty_observations(len(visits.rows), self.sizes)
         response.fill_observations(
-            self._tables, self._rules, self._state, visits.lanes, visits.rows, self.visitors.features,
+            self._rules, self._state, visits.lanes, visits.rows, self.visitors.features,
             seen["user"], seen["history"], seen["candidates"], seen["page"], seen["calendar"], seen["notice"],
         )  # fmt: skip
         return seen
@@ -370,7 +370,6 @@ class World:
         result = self.resolve(visits.lanes, visits.rows, slates)
         ended = result.terminated | result.truncated
         staying, free = visits.rows[~ended], visits.rows[ended]
-        self.next_pages(visits.lanes, staying)
         visits.rows = staying
         if visits.waiting is not None and len(free):
             coming = self._admit(visits.waiting, len(free))
@@ -391,12 +390,19 @@ class World:
         which = moments.rows(starting[2])
         response.begin_visits(
             self._tables, self._rules, self._state, lanes, rows, starting[0], starting[1], starting[2],
-            moments.offsets, moments.calendar, moments.notice, which, self._stamp,
+            moments.offsets, moments.calendar, moments.notice, which, self._scratch,
         )  # fmt: skip
 
-    def resolve(self, lanes: Lanes, rows: NDArray[np.int64], slates: NDArray[np.int64]) -> Response:
-        """The page kernel on checked slates; lanes that ended stay as they are."""
+    def resolve(
+        self, lanes: Lanes, rows: NDArray[np.int64], slates: NDArray[np.int64], skip: NDArray[np.bool_] | None = None
+    ) -> Response:
+        """The page kernel on checked slates; lanes that go on come to their next page, lanes that ended stay.
+
+        Rows marked in `skip` bool (n,) are passed over, with an empty outcome.
+        """
         shape = slates.shape
+        if skip is None:
+            skip = np.zeros(shape[0], np.bool_)
         result = Response(
             clicked=np.zeros(shape, np.bool_),
             carted=np.zeros(shape, np.bool_),
@@ -407,12 +413,8 @@ class World:
             truncated=np.zeros(len(rows), np.bool_),
         )
         response.respond(
-            self._tables, self._rules, self._state, lanes, rows, slates,
+            self._tables, self._rules, self._state, lanes, rows, slates, skip, self._scratch,
             result.clicked, result.carted, result.purchased, result.not_interested,
             result.reward, result.terminated, result.truncated,
         )  # fmt: skip
         return result
-
-    def next_pages(self, lanes: Lanes, rows: NDArray[np.int64]) -> None:
-        """Draw the candidates of the pages that `rows` have come to."""
-        response.next_candidates(self._tables, self._rules, lanes, rows, self._stamp)

@@ -72,9 +72,13 @@ class Recorder:
         self._resolve = world.resolve
         world.resolve = self  # type: ignore[method-assign,assignment]
 
-    def __call__(self, lanes: Any, rows: NDArray[Any], slates: NDArray[Any]) -> Response:
-        visits = Visits(lanes, rows)
+    def __call__(
+        self, lanes: Any, rows: NDArray[Any], slates: NDArray[Any], skip: NDArray[Any] | None = None
+    ) -> Response:
+        served = np.ones(len(rows), bool) if skip is None else ~skip
+        visits = Visits(lanes, rows[served])
         keys, seen = self._world.keys(visits), self._world.observe(visits)
-        response = self._resolve(lanes, rows, slates)
-        record(self.records, keys, seen, slates, response)
+        response = self._resolve(lanes, rows, slates, skip)
+        answered = Response(*(array[served] for array in vars(response).values()))
+        record(self.records, keys, seen, slates[served], answered)
         return response
