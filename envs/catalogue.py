@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,33 +93,50 @@ def items_per_category(base_share: NDArray[np.float64], n_items: int) -> NDArray
     return counts + 1
 
 
-def generate_catalogue(preset: Preset, n_items: int, dim: int, seed: int) -> Catalogue:
-    """A catalogue in the preset's image; a pure function of its arguments."""
-    rng = table_generator(seed, "catalogue")
-    counts = items_per_category(np.asarray(preset.base_share), n_items)
-    category = rng.permutation(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
-    latent = rng.standard_normal((n_items, dim)) / np.sqrt(dim)
-    appeal_z = rng.standard_t(4, n_items)
-    quality = _logistic(-0.5 * appeal_z + QUALITY_NOISE * rng.standard_normal(n_items))
+def generate_catalogue(
+    preset: Preset, n_items: int, dim: int, seed: int, given: Mapping[str, NDArray[Any]] | None = None
+) -> Catalogue:
+    """A catalogue in the preset's image; a pure function of its arguments.
+
+    Columns that are `given` (category, latent, appeal, quality, price, launch, retire, provider, features) are taken
+    as they are, and what rests on them follows them.
+    """
+    rng, given = table_generator(seed, "catalogue"), given or {}
+    counts = items_per_category(np.asarray(preset.base_share), n_items) if "category" not in given else None
+    category = given["category"] if counts is None else rng.permutation(_repeated(counts))
+    latent = given.get("latent", rng.standard_normal((n_items, dim)) / np.sqrt(dim))
+    appeal_z = given["appeal"] / APPEAL_SCALE if "appeal" in given else rng.standard_t(4, n_items)
+    quality = given.get("quality", _logistic(-0.5 * appeal_z + QUALITY_NOISE * rng.standard_normal(n_items)))
     price_z = rng.standard_normal(n_items)
-    log_price = np.asarray(preset.log_price_mean)[category] + np.asarray(preset.log_price_std)[category] * price_z
+    mean, spread = (np.asarray(part)[category] for part in (preset.log_price_mean, preset.log_price_std))
+    if "price" in given:
+        price_z = (np.log(given["price"]) - mean) / spread
     cart_logit = _logit(preset.cart_given_click) + CART_QUALITY * (quality - 0.5)
+    features = given.get("features")
+    if features is None:
+        extra = [appeal_z / np.sqrt(2), 2 * quality - 1, price_z]
+        features = _view(rng, latent * np.sqrt(latent.shape[1]), extra)
     f32 = np.float32
     return Catalogue(
-        category=category,
-        latent=latent.astype(f32),
+        category=category.astype(np.int32),
+        latent=np.ascontiguousarray(latent, f32),
         appeal=(APPEAL_SCALE * appeal_z).astype(f32),
         quality=quality.astype(f32),
-        price=np.exp(log_price).astype(f32),
+        price=np.exp(mean + spread * price_z).astype(f32),
         price_deviation=price_z.astype(f32),
         cart_logit=cart_logit.astype(f32),
         buy=np.full(n_items, preset.purchase_given_cart, dtype=f32),
         not_interested=(NOT_INTERESTED * (1 - quality)).astype(f32),
-        features=_view(rng, latent * np.sqrt(dim), [appeal_z / np.sqrt(2), 2 * quality - 1, price_z]).astype(f32),
-        launch=np.full(n_items, -np.inf),
-        retire=np.full(n_items, np.inf),
-        provider=generate_providers(n_items, seed),
+        features=features.astype(f32),
+        launch=np.asarray(given.get("launch", np.full(n_items, -np.inf)), np.float64),
+        retire=np.asarray(given.get("retire", np.full(n_items, np.inf)), np.float64),
+        provider=given.get("provider", generate_providers(n_items, seed)).astype(np.int32),
     )
+
+
+def _repeated(counts: NDArray[np.int64]) -> NDArray[np.int32]:
+    """int32 (N,): each category as often as `counts` says."""
+    return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
 
 def generate_providers(n_items: int, seed: int) -> NDArray[np.int32]:

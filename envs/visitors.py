@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,27 +59,47 @@ class Visitors:
                 raise ValueError(f"'visitors.{name}' must have {wanted} columns. Got {given.shape[1]}.")
 
 
-def generate_visitors(preset: Preset, n_users: int, dim: int, seed: int) -> Visitors:
-    """Visitors in the preset's image; a pure function of its arguments."""
-    rng = table_generator(seed, "visitors")
+def generate_visitors(
+    preset: Preset, n_users: int, dim: int, seed: int, given: Mapping[str, NDArray[Any]] | None = None
+) -> Visitors:
+    """Visitors in the preset's image; a pure function of its arguments.
+
+    Columns that are `given` (share (U, C) of the categories, latent, activity, price_sensitivity, sensitivity, segment,
+    protected, features) are taken as they are, and what rests on them follows them.
+    """
+    rng, given = table_generator(seed, "visitors"), given or {}
     base = np.asarray(preset.base_share)
-    shares = rng.standard_gamma(preset.world_taste_concentration * base, (n_users, len(base)), dtype=np.float64)
-    shares = np.maximum(shares, 1e-12)
-    shares /= shares.sum(axis=1, keepdims=True)
-    taste = np.maximum(np.log(shares / base), TASTE_FLOOR)
-    latent = rng.standard_normal((n_users, dim), dtype=np.float32) * np.float32(LATENT_SCALE)
-    activity = np.cumsum(rng.gamma(preset.activity_shape, 1.0, n_users) + 1e-6)
+    shares = given.get("share")
+    if shares is None:
+        shares = rng.standard_gamma(preset.world_taste_concentration * base, (n_users, len(base)), dtype=np.float64)
+        shares = np.maximum(shares, 1e-12)
+        shares /= shares.sum(axis=1, keepdims=True)
+    taste = np.maximum(np.log(np.maximum(shares, 1e-12) / base), TASTE_FLOOR)
+    latent = given.get("latent")
+    if latent is None:
+        latent = rng.standard_normal((n_users, dim), dtype=np.float32) * np.float32(LATENT_SCALE)
+    activity = np.cumsum(given.get("activity", rng.gamma(preset.activity_shape, 1.0, n_users) + 1e-6))
+    price = rng.gamma(2.0, PRICE_SENSITIVITY / 2.0, n_users)
+    sensitivity = rng.gamma(SENSITIVITY_SHAPE, 1 / SENSITIVITY_SHAPE, n_users)
+    patience = np.sqrt(PATIENCE_SHARE) * rng.standard_normal(n_users)
+    features = given.get("features")
+    if features is None:
+        features = _view(rng, taste, np.asarray(latent, np.float32) / np.float32(LATENT_SCALE))
+    segment, protected = (
+        given[name] if name in given else leaning(taste, share, table_generator(seed, name))
+        for name, share in (("segment", 0.5), ("protected", PROTECTED_SHARE))
+    )
     f32 = np.float32
     return Visitors(
-        latent=latent,
+        latent=np.ascontiguousarray(latent, f32),
         taste=taste.astype(f32),
-        price_sensitivity=rng.gamma(2.0, PRICE_SENSITIVITY / 2.0, n_users).astype(f32),
-        sensitivity=rng.gamma(SENSITIVITY_SHAPE, 1 / SENSITIVITY_SHAPE, n_users).astype(f32),
-        patience=(np.sqrt(PATIENCE_SHARE) * rng.standard_normal(n_users)).astype(f32),
+        price_sensitivity=given.get("price_sensitivity", price).astype(f32),
+        sensitivity=given.get("sensitivity", sensitivity).astype(f32),
+        patience=patience.astype(f32),
         arrival_share=activity / activity[-1],
-        features=_view(rng, taste, latent / np.float32(LATENT_SCALE)),
-        segment=leaning(taste, 0.5, table_generator(seed, "segment")),
-        protected=leaning(taste, PROTECTED_SHARE, table_generator(seed, "protected")),
+        features=np.clip(features, -USER_BOUND, USER_BOUND).astype(f32),
+        segment=segment.astype(np.int8),
+        protected=protected.astype(np.int8),
     )
 
 

@@ -20,6 +20,7 @@ from perennial.envs.dynamics import EXPECTED_RETURN, Dynamics
 from perennial.envs.moments import Moments
 from perennial.envs.notice import Ladder
 from perennial.envs.observations import CALENDAR, PAGE, empty_observations
+from perennial.envs.own_tables import read_catalogue, read_visitors
 from perennial.envs.preset import EPOCH, Preset, VisitModel, load_preset, load_visit_model
 from perennial.envs.random_numbers import key_of
 from perennial.envs.response import Lanes, Rules, State, Tables, new_lanes
@@ -104,8 +105,8 @@ class World:
             or not by itself), "cascade" (from the top to the first click) or "single" (a conditional logit over the
             slots and none of them: one click at most).
         dynamics: how visitors change by what they are shown.
-        catalogue, visitors: tables of one's own; default generated in the preset's image. They set `n_items`,
-            `n_users` and `latent_dim`.
+        catalogue, visitors: tables of one's own, or the files that hold them (`perennial.envs.own_tables`); default
+            generated in the preset's image. They set `n_items`, `n_users` and `latent_dim`.
         ladder: how much the shop is told about drift; default L1, the calendar.
 
     Time is in days since 2010-01-01 (day 0); a tick is an hour. The same arguments give the same world, bit for bit.
@@ -131,8 +132,8 @@ class World:
         visit_model: VisitModel | None = None,
         choice: str = "position",
         dynamics: Dynamics | None = None,
-        catalogue: Catalogue | None = None,
-        visitors: Visitors | None = None,
+        catalogue: Catalogue | str | None = None,
+        visitors: Visitors | str | None = None,
         ladder: Ladder | None = None,
     ) -> None:
         self.preset = load_preset(preset) if isinstance(preset, str) else one_of_type("preset", preset, Preset)
@@ -146,8 +147,12 @@ class World:
             raise ValueError(f"'choice' must be one of {sorted(CHOICES)}. Got {choice!r}.{hint}")
         self.choice = choice
         categories = len(self.preset.categories)
+        if isinstance(catalogue, str):
+            catalogue = read_catalogue(catalogue, self.preset, latent_dim, seed)
         if catalogue is not None:
             n_items, latent_dim = len(catalogue), catalogue.latent.shape[1]
+        if isinstance(visitors, str):
+            visitors = read_visitors(visitors, self.preset, latent_dim, seed)
         if visitors is not None:
             n_users, latent_dim = len(visitors), visitors.latent.shape[1]
         at_least("n_users", n_users, 1)
