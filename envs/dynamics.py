@@ -16,8 +16,8 @@ class Dynamics:
     A click satiates its category by ``satiation_click``, a purchase by ``satiation_purchase`` more; of satiation
     ``satiation_keep`` (share) lasts from page to page, and between visits it fades by e every ``satiation_days`` days.
     A potential visit happens with probability ``return_floor`` + (1 - ``return_floor``) x loyalty. At the end of a
-    visit loyalty moves by ``loyalty_rate`` (share) towards 1 - exp(-``pleasure_scale`` x the clicked items' summed
-    quality); it starts at ``start_loyalty``.
+    visit of n clicks loyalty moves by ``loyalty_rate`` (share) towards the clicked items' mean quality x (1 -
+    exp(-``pleasure_scale`` n)): who found little, or was baited, comes less often. It starts at ``start_loyalty``.
     """
 
     satiation_click: float = 0.08

@@ -84,11 +84,27 @@ class Oracle:
         values.fill_truth(world._tables, world._state, visits.lanes, rows, view, truth.logit, truth.gain, truth.loss)
         return truth
 
-    def best_slates(self, visits: Visits, offsets: Offsets | None = None) -> NDArray[np.int64]:
-        """int64 (n, K): the slate of greatest expected reward (under `offsets`, if given)."""
+    def best_slates(
+        self, visits: Visits, offsets: Offsets | None = None, bonus: Floats | None = None, weight: Floats | None = None
+    ) -> NDArray[np.int64]:
+        """int64 (n, K): the slate of greatest expected reward (under `offsets`, if given).
+
+        `bonus` float64 (N,), times `weight` (n,) of the page (1 unless given), is added to what a click on each item
+        gains: its worth beyond the page.
+        """
         world, slates = self.world, np.empty((len(visits.rows), self.world.sizes["slate_size"]), np.int64)
         view = self._view(visits, offsets)
-        values.fill_best(world._tables, world._rules, world._state, visits.lanes, visits.rows, view, slates)
+        values.fill_best(
+            world._tables,
+            world._rules,
+            world._state,
+            visits.lanes,
+            visits.rows,
+            view,
+            self._bonus(bonus),
+            np.ones(len(visits)) if weight is None else weight,
+            slates,
+        )
         return slates
 
     def score(self, visits: Visits, slates: NDArray[Any]) -> Scored:
@@ -109,6 +125,14 @@ class Oracle:
     def regret(self, visits: Visits, slates: NDArray[Any]) -> Floats:
         """float64 (n,) >= 0: expected reward of the best slate less that of `slates`, in the state visited (myopic)."""
         return self.score(visits, slates).regret
+
+    def _bonus(self, bonus: Floats | None) -> Floats:
+        items = self.world.sizes["n_items"]
+        if bonus is None:
+            return np.zeros(items)
+        if bonus.shape != (items,):
+            raise ValueError(f"'bonus' must have shape ({items},), one number an item. Got {bonus.shape}.")
+        return bonus
 
     def _view(self, visits: Visits, offsets: Offsets | None) -> View:
         """What the open pages' visitors want: as it is, or as it would be under `offsets`."""

@@ -397,7 +397,8 @@ def respond(
             focus[row] = item_category[items[hits[clicks - 1]]]
         terminated[n], truncated[n] = _leave(rules, page, clicks, satisfied, patience[row], leave, content)
         if terminated[n] or truncated[n]:
-            pleased = 1.0 - np.exp(-rules.pleasure_scale * pleasure[row])
+            made = clicks_of[row]
+            pleased = pleasure[row] / max(made, 1) * (1.0 - np.exp(-rules.pleasure_scale * made))
             loyalty[user] += rules.loyalty_rate * (pleased - loyalty[user])
             visits[user] += 1
             is_open[user] = False

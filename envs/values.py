@@ -237,12 +237,17 @@ def score_slates(tables, rules, state, lanes, rows, view, slates, reward, clicks
 
 
 @kernel
-def fill_best(tables, rules, state, lanes, rows, view, slates):
-    """Fill `slates` int64 (n, K) with the best slate of each page, looked at with `view`."""
+def fill_best(tables, rules, state, lanes, rows, view, bonus, weight, slates):
+    """Fill `slates` int64 (n, K) with the best slate of each page, looked at with `view`.
+
+    `bonus` (N,) by item, times `weight` (n,) by page, is added to the gains.
+    """
     count = lanes.candidates.shape[1]
     logit, chance, gain, loss = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
     score, table, items = np.empty(count), np.empty((count + 1, slates.shape[1] + 1)), np.empty(count, np.int64)
     for n in range(rows.size):
         fill_page(tables, state, lanes, view, rows[n], n, items, logit, gain, loss)
+        for m in range(count):
+            gain[m] += weight[n] * bonus[items[m]]
         fill_logistic(logit, chance)
         best_slate(rules.choice, view.persistence[n], logit, chance, gain, loss, score, table, slates, n)

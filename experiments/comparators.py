@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,9 @@ def mean_offsets(world: World, window: Window) -> Offsets:
 
 
 class Comparator(ABC):
-    """A policy that plays in a copy of the world of its own."""
+    """A policy that plays in a copy of the world of its own, `world`."""
+
+    world: World
 
     @abstractmethod
     def slates(self, visits: Visits) -> NDArray[np.int64]:
@@ -50,7 +52,7 @@ class Moving(Comparator):
     """Sorts by the true expected reward of this very page: all parameters at t. Myopic: a reference, not a bound."""
 
     def __init__(self, world: World) -> None:
-        self._oracle = Oracle(world)
+        self.world, self._oracle = world, Oracle(world)
 
     def slates(self, visits: Visits) -> NDArray[np.int64]:
         return self._oracle.best_slates(visits)
@@ -63,11 +65,70 @@ class Frozen(Comparator):
     """
 
     def __init__(self, world: World, window: Window) -> None:
-        self._oracle = Oracle(world)
+        self.world, self._oracle = world, Oracle(world)
         self._offsets = mean_offsets(world, window)
 
     def slates(self, visits: Visits) -> NDArray[np.int64]:
         return self._oracle.best_slates(visits, self._offsets)
+
+
+def season_offsets(world: World) -> list[Offsets]:
+    """The mean calendar curve: the drift's mean over ten years from the epoch, for each of the year's 365 days.
+
+    What shifts from year to year, or happens once, averages out; a season that returns stays.
+    """
+    ticks = 24 * (np.arange(365) + np.floor(365.25 * np.arange(10))[:, None]).astype(np.int64) + 12
+    path = world.conditions(ticks.ravel())
+    year = np.tile(np.arange(365), len(ticks))
+    return [path.take(year == day).mean(np.ones(len(ticks))) for day in range(365)]
+
+
+class SeasonAware(Comparator):
+    """Knows every visitor and item and what each day of the year is like on average, but not this year from others."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self._oracle = world, Oracle(world)
+        self._year = season_offsets(world)
+
+    def slates(self, visits: Visits) -> NDArray[np.int64]:
+        slates = np.empty((len(visits), self.world.sizes["slate_size"]), np.int64)
+        day = (visits.lanes.tick[visits.rows] / 24 % 365.25).astype(np.int64) % 365
+        for today in np.unique(day):
+            rows = day == today
+            slates[rows] = self._oracle.best_slates(replace(visits, rows=visits.rows[rows]), self._year[today])
+        return slates
+
+
+class FarSighted(Comparator):
+    """The moving oracle, and besides it values what a click does to the visitor's loyalty; no other information.
+
+    A click moves the visit's mean quality by about quality / n, n the clicks of a visit; loyalty follows by the
+    dynamics' rate and fades by it; a unit of loyalty brings (1 - floor) more of each later potential visit, worth
+    `visit_worth`. So a click is worth, beyond its page, visit_worth x (1 - floor) x rate x (quality - mean quality) / n
+    x sum over the visitor's expected m potential visits to come before `last` of the share that is left of the change,
+    (1 - (1 - rate r)^m) / (rate r), r the return probability. The two constants are plain averages of the moving
+    oracle's own visits: nothing is tuned.
+    """
+
+    def __init__(self, world: World, last: int, visit_worth: float, visit_clicks: float) -> None:
+        self.world, self._oracle, self._dynamics = world, Oracle(world), world.dynamics
+        quality = world.catalogue.quality.astype(np.float64)
+        moved = self._dynamics
+        self._bonus = (quality - quality.mean()) * visit_worth * (1 - moved.return_floor) * moved.loyalty_rate
+        self._bonus /= max(visit_clicks, 1.0)
+        self._share = np.diff(world.visitors.arrival_share, prepend=0.0)
+        days = 24 * np.arange(last + 2)[:, None] + np.arange(24)
+        daily = world.arrival_rates(days.ravel()).reshape(-1, 24).sum(axis=1)
+        self._to_come = daily[::-1].cumsum()[::-1]
+        self._last = last
+
+    def slates(self, visits: Visits) -> NDArray[np.int64]:
+        lanes, rows, moved = visits.lanes, visits.rows, self._dynamics
+        tomorrow = np.minimum(lanes.tick[rows] // 24 + 1, self._last + 1)
+        later = self._share[lanes.user[rows]] * (self._to_come[tomorrow] - self._to_come[self._last + 1])
+        fades = moved.loyalty_rate * (moved.return_floor + (1 - moved.return_floor) * moved.start_loyalty)
+        weight = (1 - (1 - fades) ** later) / max(fades, 1e-12)
+        return self._oracle.best_slates(visits, bonus=self._bonus, weight=weight)
 
 
 class Uniform(Comparator):
@@ -75,7 +136,7 @@ class Uniform(Comparator):
 
     def __init__(self, world: World, seed: int = 0) -> None:
         self._rng = np.random.default_rng([seed, world.seed])
-        self._sizes = world.sizes
+        self.world, self._sizes = world, world.sizes
 
     def slates(self, visits: Visits) -> NDArray[np.int64]:
         draws = self._rng.random((len(visits), self._sizes["n_candidates"]))
@@ -88,11 +149,11 @@ class LoggedPopular(Comparator):
     def __init__(self, world: World, days: int = 28) -> None:
         self._agent = Popular()
         self._agent.begin(world.items, Spaces(**world.sizes), world.seed)
-        self._world, self._days = world, days
+        self.world, self._days = world, days
         self._served: dict[int, list[Feedback]] = {}
 
     def slates(self, visits: Visits) -> NDArray[np.int64]:
-        self._seen = Keys(**self._world.keys(visits)), self._world.observe(visits)
+        self._seen = Keys(**self.world.keys(visits)), self.world.observe(visits)
         self._decision = self._agent.act(self._seen[1], self._seen[0])
         return self._decision.slates.astype(np.int64)
 

@@ -55,7 +55,7 @@ def season_picture(results: Sequence[Result], panels: Sequence[Panel], incumbent
     from matplotlib.figure import Figure
 
     colours = dict(zip(dict.fromkeys(arm for p in panels for arm in p.arms), PALETTE * 9, strict=False))
-    with _style():
+    with style():
         figure = Figure(figsize=(6.2 * len(panels), 8.2), layout="constrained")
         axes = figure.subplots(3, len(panels), sharex=True, sharey="row", squeeze=False, height_ratios=(4, 3, 1.4))
         ends = []
@@ -75,7 +75,7 @@ def save(figure: Any, stem: Path) -> list[Path]:
     """Write `stem`.svg (the same bytes for the same data) and `stem`.png."""
     paths = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with _style():
+    with style():
         figure.savefig(paths[0], metadata={"Date": None, "Creator": None})
         figure.savefig(paths[1], dpi=110, metadata={"Software": None})
     drawn = paths[0].read_text(encoding="utf-8")
@@ -83,7 +83,7 @@ def save(figure: Any, stem: Path) -> list[Path]:
     return paths
 
 
-def _style() -> Any:
+def style() -> Any:
     import matplotlib
 
     return matplotlib.rc_context(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from perennial.envs import World
     from perennial.experiments.comparators import Comparator, Window
 
-POLICIES = ("random", "popular", "frozen", "static-best", "moving")
+POLICIES = ("random", "popular", "frozen", "static-best", "season-aware", "moving")
 CONTROL_BELOW = 0.05
 """A scenario whose stale headroom is below this is a control, not a test of adaptation."""
 
@@ -110,6 +110,7 @@ def play(setting: Node, experiment: Experiment, seed: int, policy: str) -> Score
         "popular": lambda: comparators.LoggedPopular(world),
         "frozen": lambda: comparators.Frozen(world, before),
         "static-best": lambda: comparators.Frozen(world, scored),
+        "season-aware": lambda: comparators.SeasonAware(world),
         "moving": lambda: comparators.Moving(world),
     }
     return score(world, makers[policy](), scored)

@@ -58,7 +58,9 @@ def test_the_end_of_a_visit_moves_loyalty_exactly() -> None:
     response = world.respond(visits, first_ten(visits))
     assert (response.terminated ^ response.truncated).all()
     assert len(visits) == 0
-    pleased = 1 - np.exp(-ASSUMED.pleasure_scale * visits.lanes.pleasure.astype(float))
+    clicks = visits.lanes.clicks
+    mean_quality = visits.lanes.pleasure.astype(float) / np.maximum(clicks, 1)
+    pleased = mean_quality * (1 - np.exp(-ASSUMED.pleasure_scale * clicks))
     wanted = ASSUMED.start_loyalty + ASSUMED.loyalty_rate * (pleased - ASSUMED.start_loyalty)
     assert world._state.loyalty[users] == pytest.approx(wanted, abs=1e-6)
     assert (world._state.visits[users] == 1).all()
