@@ -18,7 +18,7 @@ The categories' file holds either rules (order, category, regex: searched in the
 or a lookup table (text, category); what neither knows is "other".
 
 A click log has one row a click on a product: session (yes), order (yes, number of the click within the session),
-category (yes), product (yes), page (no, of the listing, from 1), cell (no, place on the page, from 1).
+category (yes), product (yes), page (no, of the listing that shows the product, from 1).
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _shop_options(parser: argparse.ArgumentParser) -> None:
 def _visit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clicks", type=Path, required=True, help="the click log: .csv, .csv.gz or .parquet")
     parser.add_argument(
-        "--columns", required=True, help="role=column,...: session, order, category, product [, page, cell]"
+        "--columns", required=True, help="role=column,...: session, order, category, product [, page]"
     )
     _source_options(parser)
 

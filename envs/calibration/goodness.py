@@ -10,7 +10,7 @@ from perennial.envs.calibration import seasons, simulate
 from perennial.envs.calibration.logs import PurchaseLog
 from perennial.envs.calibration.sessions import SessionFacts, size_figures
 from perennial.envs.calibration.simulate import Effort
-from perennial.envs.calibration.visits import Paths, clicks_figures, go_on, same_category, staying
+from perennial.envs.calibration.visits import Paths, clicks_figures, depth_ratio, go_on, same_category, staying
 from perennial.envs.preset import Preset, VisitModel
 
 CHECK_SEED = 1
@@ -102,10 +102,18 @@ def shop_rows(preset: Preset) -> list[Row]:
 
 def visit_rows(facts: SessionFacts, model: VisitModel, paths: Paths) -> list[Row]:
     """The table of a visit model's fit, among visits with a click."""
-    here = staying(paths.clicks, np.array([model.leave_base, model.leave_spread]))
+    here = staying(paths, np.array([model.leave_base, model.leave_spread]))
     simulated = clicks_figures(paths.clicks, here)
     rows = [Row(name.replace("_", " "), value, simulated[name]) for name, value in size_figures(facts.sizes).items()]
     rows.append(Row("next click in the same category", facts.same_category, same_category(paths, here)))
+    rows.append(
+        Row(
+            "clicks on page 2 over page 1",
+            None if np.isnan(facts.depth) else facts.depth,
+            depth_ratio(paths, here),
+            "the log confounds it",
+        )
+    )
     hazard = go_on(paths.clicks, here)
     rows += [
         Row(f"P(go on | {k} clicks)", float(facts.go_on[k - 1]), float(hazard[k - 1])) for k in (1, 2, 3, 5, 10, 20)

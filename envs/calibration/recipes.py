@@ -110,7 +110,7 @@ CLOTHING_VISITS = VisitRecipe(
     clicks="clicks_2008-04_2008-06.parquet",
     columns={
         "session": "session_id", "order": "order", "category": "main_category",
-        "product": "model", "page": "page", "cell": "location",
+        "product": "model", "page": "page",
     },
 )  # fmt: skip
 

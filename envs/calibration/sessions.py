@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from perennial.envs.calibration.tables import CalibrationError, pick_columns, read_table, to_number
 
-CLICK_ROLES = {"session": True, "order": True, "category": True, "product": True, "page": False, "cell": False}
+CLICK_ROLES = {"session": True, "order": True, "category": True, "product": True, "page": False}
 """What a column can mean, and whether it is required; see `perennial-calibrate visits --help`."""
 
 MAX_CLICKS = 20
@@ -24,13 +24,13 @@ class ClickLog:
     """S sessions with N clicks in order of session and time.
 
     ``session`` int64 (N,) from 0; ``category`` int64 (N,) from 0; ``product`` int64 (N,) from 0;
-    ``rank`` float64 (N,): the product's place in its category's listing, NaN = unknown.
+    ``page`` float64 (N,): the page of the listing that shows the product, from 1, NaN = unknown.
     """
 
     session: NDArray[np.int64]
     category: NDArray[np.int64]
     product: NDArray[np.int64]
-    rank: NDArray[np.float64]
+    page: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class SessionFacts:
     """What the visit model has to reproduce, among sessions with a click.
 
     ``go_on`` float64 (MAX_CLICKS,): P(another click | at least k clicks), k = 1, 2, ...; ``same_category``: share of
-    next clicks in the category of the last; ``category_share`` float64 (C,); ``depth_slope``: slope of the log of
-    clicks per product against the product's place in the listing; ``sizes`` int64 (S,): clicks of each session.
+    next clicks in the category of the last; ``category_share`` float64 (C,); ``depth``: clicks per product on page 2
+    over those on page 1, NaN = unknown; ``sizes`` int64 (S,): clicks of each session.
     """
 
     go_on: NDArray[np.float64]
     same_category: float
     category_share: NDArray[np.float64]
-    depth_slope: float
+    depth: float
     sizes: NDArray[np.int64]
 
 
@@ -54,41 +54,24 @@ def read_clicks(path: Path, columns: Mapping[str, str]) -> ClickLog:
     import polars as pl
 
     table = pick_columns(read_table(path, "clicks"), columns, CLICK_ROLES, "columns")
-    for role in ("order", "page", "cell"):
+    for role in ("order", "page"):
         if role in table.columns:
             table = to_number(table, role, "columns")
     table = table.drop_nulls().sort("session", "order")
     if table.height == 0:
         raise CalibrationError(f"'clicks' must keep at least one row after cleaning. Got none in '{path}'.")
-    place = table.select(
-        (pl.col("page") if "page" in table.columns else pl.lit(None, pl.Float64)).alias("page"),
-        (pl.col("cell") if "cell" in table.columns else pl.lit(1.0)).alias("cell"),
-    )
+    page = table["page"].to_numpy() if "page" in table.columns else np.full(table.height, np.nan)
     category, product = (_numbered(table[role].cast(pl.String).to_numpy()) for role in ("category", "product"))
     return ClickLog(
         session=_numbered(table["session"].to_numpy()),
         category=category,
         product=product,
-        rank=listing_rank(category, product, place["page"].to_numpy(), place["cell"].to_numpy()),
+        page=page.astype(np.float64),
     )
 
 
 def _numbered(values: NDArray[Any]) -> NDArray[np.int64]:
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
-
-
-def listing_rank(
-    category: NDArray[np.int64], product: NDArray[np.int64], page: NDArray[np.float64], cell: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """float64 (N,): the product's mean place, from 0, in its category's listing read page by page, cell by cell.
-
-    A page of the listing holds as many products as the fullest (category, page); its cells share them equally.
-    """
-    _, first = np.unique(product, return_index=True)
-    pairs = np.stack([category[first], page[first]])
-    per_page = np.unique(pairs, axis=1, return_counts=True)[1].max()
-    cells = np.nanmax(cell)
-    return np.asarray((page - 1) * per_page + (cell - 0.5) * per_page / cells - 0.5)
 
 
 def session_facts(log: ClickLog) -> SessionFacts:
@@ -101,22 +84,19 @@ def session_facts(log: ClickLog) -> SessionFacts:
         go_on=reached[1:] / np.maximum(reached[:-1], 1),
         same_category=float((np.diff(log.category) == 0)[follows].mean()),
         category_share=categories / categories.sum(),
-        depth_slope=depth_slope(log),
+        depth=depth(log),
         sizes=sizes,
     )
 
 
-def depth_slope(log: ClickLog) -> float:
-    """Slope of log clicks per product on its place in the listing, with a constant per category; least squares.
+def depth(log: ClickLog) -> float:
+    """Clicks per product shown on page 2 over clicks per product on page 1; NaN where the log has no two pages.
 
-    Product and place are confounded in a shop with a fixed listing (good products first): a prior, not the truth.
+    Product and page are confounded in a shop with a fixed listing (good products first): a prior, not the truth.
     """
-    _, first, clicks = np.unique(log.product, return_index=True, return_counts=True)
-    rank, category = log.rank[first], log.category[first]
-    if np.isnan(rank).any():
-        return 0.0
-    design = np.column_stack([np.eye(category.max() + 1)[category], rank])
-    return float(np.linalg.lstsq(design, np.log(clicks), rcond=None)[0][-1])
+    _, first = np.unique(log.product, return_index=True)
+    made = [(log.page == page).sum() / max((log.page[first] == page).sum(), 1) for page in (1, 2)]
+    return float(made[1] / made[0]) if min(made) > 0 else float("nan")
 
 
 def size_figures(sizes: NDArray[np.int64]) -> dict[str, float]:

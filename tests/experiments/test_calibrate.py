@@ -78,7 +78,7 @@ def test_help_holds_the_data_dictionary(capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
     assert "Data dictionary" in said
     assert all(
-        role in said for role in ("user", "time", "text", "price", "order", "item", "quantity", "session", "cell")
+        role in said for role in ("user", "time", "text", "price", "order", "item", "quantity", "session", "page")
     )
 
 
