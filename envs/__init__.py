@@ -1,5 +1,7 @@
 """Simulated shops whose visitors' preferences turn with the seasons."""
 
+from typing import Any
+
 from gymnasium.envs.registration import register
 
 from perennial.envs.rewards import Reward
@@ -7,8 +9,16 @@ from perennial.envs.world import Response, Visits, World
 
 __all__ = ["Response", "Reward", "Visits", "World"]
 
-register(
-    id="perennial/Shop-v0",
-    entry_point="perennial.envs.shop:ShopEnv",
-    vector_entry_point="perennial.envs.shop:ShopVectorEnv",
-)
+_KINDS: dict[str, dict[str, Any]] = {
+    "Shop": {},
+    "ShopScores": {"action": "scores", "observation": "flat"},
+    "ShopProto": {"action": "proto", "observation": "flat"},
+    "ShopCategory": {"action": "category", "observation": "flat"},
+}
+for _name, _arguments in _KINDS.items():
+    register(
+        id=f"perennial/{_name}-v0",
+        entry_point="perennial.envs.shop:ShopEnv",
+        vector_entry_point="perennial.envs.shop:ShopVectorEnv",
+        kwargs=_arguments,
+    )

@@ -100,6 +100,7 @@ class Lanes(NamedTuple):
     visit: Array  # int64 (B,)
     user: Array  # int32 (B,)
     tick: Array  # int64 (B,)
+    shown: Array  # int64 (B,): the tick whose parameters and calendar hold; `tick` unless the calendar stands still
     page: Array  # int32 (B,) from 0
     focus: Array  # int32 (B,): category of the last click, -1 = none
     clicks: Array  # int32 (B,): in this visit
@@ -119,7 +120,8 @@ def new_lanes(width: int, categories: int, candidates: int, notice: int) -> Lane
     """`width` empty lanes."""
     i32, i64, f32 = np.int32, np.int64, np.float32
     return Lanes(
-        visit=np.full(width, -1, i64), user=np.zeros(width, i32), tick=np.zeros(width, i64), page=np.zeros(width, i32),
+        visit=np.full(width, -1, i64), user=np.zeros(width, i32), tick=np.zeros(width, i64),
+        shown=np.zeros(width, i64), page=np.zeros(width, i32),
         focus=np.full(width, -1, i32), clicks=np.zeros(width, i32), quiet=np.zeros(width, i32),
         patience=np.zeros(width, f32), persistence=np.ones(width), pleasure=np.zeros(width, f32),
         price=np.zeros(width, f32), need=np.zeros((width, categories), f32), cart=np.zeros((width, categories), f32),
@@ -285,10 +287,13 @@ def taste_now(key, own, mean, spread, share, knot_days, user, day, taste):
 
 
 @kernel
-def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, moments, calendar, notice, which, scratch):
-    """Open the visits `visit` of `user` at `tick` in `rows`; `which` (n,) are rows of the next three.
+def begin_visits(
+    tables, rules, state, lanes, rows, visit, user, tick, shown, moments, calendar, notice, which, scratch
+):
+    """Open the visits `visit` of `user` at `tick` in `rows`, with the parameters of the tick `shown`, all int64 (n,).
 
-    `moments` (T, 4 C + 3) as `Offsets.packed` gives them, `calendar` (T, 8), `notice` (T, L).
+    `which` int64 (n,): its rows in `moments` (T, 4 C + 3), as `Offsets.packed` gives them, `calendar` (T, 8) and
+    `notice` (T, L).
     """
     categories = lanes.need.shape[1]
     taste = np.empty(categories)
@@ -301,6 +306,7 @@ def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, moments, 
         lanes.visit[row] = visit[n]
         lanes.user[row] = u
         lanes.tick[row] = tick[n]
+        lanes.shown[row] = shown[n]
         lanes.page[row] = 0
         lanes.focus[row] = -1
         lanes.clicks[row] = 0
@@ -313,13 +319,13 @@ def begin_visits(tables, rules, state, lanes, rows, visit, user, tick, moments, 
         lanes.price[row] = user_values[u, PRICE_SENSITIVITY] * np.exp(moments[at, 4 * categories + 1])
         copy_row(lanes.calendar, row, calendar, at)
         copy_row(lanes.notice, row, notice, at)
-        day = tick[n] / 24.0
-        fade = np.exp((state.left_day[u] - day) / rules.satiation_days)
+        now, day = tick[n] / 24.0, shown[n] / 24.0
+        fade = np.exp((state.left_day[u] - now) / rules.satiation_days)
         for c in range(categories):
             satiation[u, c] *= fade
         taste_now(key, own, mean, spread, rules.taste_share, rules.taste_days, u, day, taste)
         fill_need(user_values[u, SENSITIVITY], segment[u], taste, moments, at, lanes.need, lanes.cart, row)
-        state.left_day[u] = day
+        state.left_day[u] = now
         state.open[u] = True
         draw_candidates(
             key, launch, retire, rules.churns, visit[n], 0, day, candidates, row, c0, c1, c2, c3, scratch.bits
@@ -359,7 +365,7 @@ def respond(
     satiation, history, loyalty, visits, is_open = (
         state.satiation, state.history, state.loyalty, state.visits, state.open
     )  # fmt: skip
-    user_of, visit_of, page_of, tick_of = lanes.user, lanes.visit, lanes.page, lanes.tick
+    user_of, visit_of, page_of, shown = lanes.user, lanes.visit, lanes.page, lanes.shown
     candidates, need, cart, focus, price = lanes.candidates, lanes.need, lanes.cart, lanes.focus, lanes.price
     persistences, patience, pleasure = lanes.persistence, lanes.patience, lanes.pleasure
     clicks_of, quiet = lanes.clicks, lanes.quiet
@@ -404,7 +410,7 @@ def respond(
             is_open[user] = False
         else:
             page_of[row] = page + 1
-            day = tick_of[row] / 24.0
+            day = shown[row] / 24.0
             draw_candidates(
                 key, launch, retire, rules.churns, visit, page + 1, day, candidates, row, c0, c1, c2, c3, bits
             )

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from perennial.envs.drift import Drift
-from perennial.envs.observations import observation_space
+from perennial.envs import actions, calendars, drift, episodes, saving, views
+from perennial.envs.notice import Ladder
 from perennial.envs.rewards import Reward
-from perennial.envs.stream import Stream
-from perennial.envs.validation import check_slates
+from perennial.envs.validation import at_least
 from perennial.envs.world import Response, Visits, World
 
-Observation = dict[str, NDArray[Any]]
 Info = dict[str, Any]
+Kind = TypeVar("Kind")
 
 
-class ShopEnv(gym.Env[Observation, NDArray[Any]]):
+class ShopEnv(gym.Env[Any, Any]):
     """A shop that recommends a slate on every page of a visit, while its visitors' preferences follow the season.
 
     ## Description
@@ -33,32 +33,40 @@ class ShopEnv(gym.Env[Observation, NDArray[Any]]):
     in this visit, and on what the visitor has had enough of.
 
     ## Action Space
-    `MultiDiscrete([M] * K)`: slots into ``candidates``. A repeated item earns nothing in its later slots. Actions of
-    the wrong shape, dtype or range raise, and change nothing.
+    ``action="slate"``: `MultiDiscrete([M] * K)`, slots into ``candidates``; a repeated item earns nothing in its later
+    slots. "scores": `Box(M)`, the K highest are shown. "proto": `Box(F)`, the K nearest in feature space. "category":
+    `Discrete(C)`, candidates of it first. Actions of the wrong shape, dtype or range raise, and change nothing.
 
     ## Observation Space
-    `Dict`: ``user`` float32 (16,), ``history`` int32 (H,) the ids clicked last (-1 padded), ``candidates`` int32 (M,),
-    ``page`` float32 (6,), ``calendar`` float32 (8,), ``notice`` float32 (1,). See `perennial.envs.observations`.
-    The item table, once: ``env.unwrapped.world.items``.
+    ``observation="dict"``: `Dict` of ``user`` float32 (16,), ``history`` int32 (H,) the ids clicked last (-1 padded),
+    ``candidates`` int32 (M,), ``page`` float32 (6,), ``calendar`` float32 (8,), ``notice`` float32 (L,). See
+    `perennial.envs.observations`. The item table, once: ``env.unwrapped.world.items``. "flat": one `Box`, see
+    `perennial.envs.views.FlatView`.
 
     ## Starting State
-    `reset(seed=...)` restarts the world at day `start_day`; `reset()` goes on to the next visit; `reset(options={"day":
-    d})` jumps to day d, where visitors start without history. The first reset without a seed draws one.
+    `reset(seed=...)` restarts the world at day `start_day`; `reset()` goes on to the next episode; `reset(options=
+    {"day": d})` jumps to day d, where visitors start without history. The first reset without a seed draws one.
 
     ## Reward
     Sum over slots of the weighted outcomes; by default the number of clicks.
 
     ## Episode End
-    Terminated when the visitor leaves or a purchase satisfies; truncated at the page limit.
+    ``episode="visit"``: terminated when the visitor leaves or a purchase satisfies; truncated at the page limit.
+    "user": the next step after a visit is the same visitor's next one, if loyalty brings them back; truncated when
+    `episode_days` are over. "horizon": the shop's visitors one after the other; truncated after `episode_days`.
 
     ## Information
     ``visit`` (key of the potential visit), ``page``, ``user_id``, ``tick`` (hours since 2010-01-01).
 
     ## Arguments
-    Those of `perennial.envs.World` but the seed, and ``start_day`` (days since 2010-01-01, default 0).
+    Those of `perennial.envs.World` but the seed (drift, reward and ladder also by name, mapping and level), and
+    ``start_day`` (days since 2010-01-01, default 0), ``action``, ``observation``, ``episode``, ``episode_days``,
+    ``calendar``: "advance" (time goes on), "frozen" (every visit has the start day's parameters) or "random" (each
+    visit a day of its own in the year from the start day).
 
     ## References
-    DESIGN of the response: position-based examination (Craswell et al. 2008); noise: Salmon et al. 2011.
+    Position-based and cascade examination: Craswell et al. 2008; conditional logit: McFadden 1974; noise: Salmon et
+    al. 2011.
 
     ## Version History
     v0: first form.
@@ -66,43 +74,51 @@ class ShopEnv(gym.Env[Observation, NDArray[Any]]):
 
     metadata: dict[str, Any] = {"render_modes": []}
 
-    def __init__(self, render_mode: str | None = None, start_day: int = 0, **world: Any) -> None:
+    def __init__(self, render_mode: str | None = None, **arguments: Any) -> None:
         if render_mode is not None:
             raise ValueError(f"'render_mode' must be None: this version draws nothing. Got {render_mode!r}.")
         self.render_mode = render_mode
-        self._faces = _Faces(1, start_day, world)
-        self.observation_space: spaces.Space[Any] = observation_space(self._faces.world.sizes)
-        self.action_space = action_space(self._faces.world.sizes)
+        self._faces = Faces(1, **arguments)
+        self.observation_space = self._faces.view.space
+        self.action_space = self._faces.actions.space()
 
     @property
     def world(self) -> World:
         """The world behind this environment."""
         return self._faces.world
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
         super().reset(seed=seed)
         self._faces.restart_if_asked(seed, options, self.np_random)
-        self._faces.next_visits(np.zeros(1, np.int64))
+        self._faces.start(np.zeros(1, np.int64))
         return self._look()
 
-    def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, Info]:
-        given = np.asarray(action)
-        result = self._faces.respond(given[None] if given.ndim == 1 else given)
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
+        result, terminated, truncated = self._faces.respond(np.asarray(action)[None])
         observation, info = self._look()
-        return observation, float(result.reward[0]), bool(result.terminated[0]), bool(result.truncated[0]), info
+        return observation, float(result.reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
-    def _look(self) -> tuple[Observation, Info]:
-        observations = self._faces.world.observe(self._faces.visits)
-        keys = self._faces.world.keys(self._faces.visits)
-        return {name: array[0] for name, array in observations.items()}, {name: int(k[0]) for name, k in keys.items()}
+    def save(self) -> dict[str, NDArray[Any]]:
+        """The whole state, in mid-visit or not, as plain arrays; to disk by `perennial.envs.saving.write`."""
+        return self._faces.save()
+
+    def restore(self, saved: Mapping[str, NDArray[Any]]) -> tuple[Any, Info]:
+        """Take back what `save` gave, in an environment built with the same arguments; returns what is seen there."""
+        self._faces.restore(saved)
+        return self._look()
+
+    def _look(self) -> tuple[Any, Info]:
+        faces = self._faces
+        keys = faces.world.keys(faces.visits)
+        return faces.view.at(faces.look(), 0), {name: int(k[0]) for name, k in keys.items()}
 
 
-class ShopVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
+class ShopVectorEnv(VectorEnv[Any, Any, Any]):
     """`num_envs` visits side by side in one world: the native vector form of `ShopEnv`, which see.
 
     A free lane takes the earliest potential visit whose visitor is in no other lane, so the visits are the same at any
     width. ``autoreset_mode`` is `NEXT_STEP` (default; the step after an end ignores its action and opens the next
-    visit, with reward 0) or `SAME_STEP` (the next visit's observation comes with the end; the last page's in
+    episode, with reward 0) or `SAME_STEP` (the next episode's observation comes with the end; the last one in
     ``info["final_obs"]`` and ``info["final_info"]``).
     """
 
@@ -112,21 +128,20 @@ class ShopVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         self,
         num_envs: int = 1,
         render_mode: str | None = None,
-        start_day: int = 0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        **world: Any,
+        **arguments: Any,
     ) -> None:
         if render_mode is not None:
-            raise ValueError(f"'render_mode' must be None: this version draws nothing. Got {render_mode!r}.")
+            raise ValueError(f"'render_mode' must be None: only the single environment draws. Got {render_mode!r}.")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         if self.autoreset_mode is AutoresetMode.DISABLED:
             raise ValueError("'autoreset_mode' must be NextStep or SameStep: a shop goes on to its next visitor.")
-        self._faces = _Faces(num_envs, start_day, world)
+        self._faces = Faces(num_envs, **arguments)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
-        self.single_observation_space = observation_space(self._faces.world.sizes)
-        self.single_action_space = action_space(self._faces.world.sizes)
+        self.single_observation_space = self._faces.view.space
+        self.single_action_space = self._faces.actions.space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._ended = np.zeros(num_envs, np.bool_)
@@ -141,68 +156,86 @@ class ShopVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         """The visits under way, one a lane, for scoring by `perennial.envs.oracle.Oracle`."""
         return self._faces.visits
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
         super().reset(seed=seed)
         self._faces.restart_if_asked(seed, options, self.np_random)
-        self._faces.next_visits(np.arange(self.num_envs))
+        self._faces.start(np.arange(self.num_envs))
         self._ended[:] = False
         return self._look()
 
-    def step(self, actions: NDArray[Any]) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
+    def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
         faces = self._faces
-        result = faces.respond(np.asarray(actions), skip=self._ended if self._ended.any() else None)
-        ended = result.terminated | result.truncated
+        waiting = self._ended.any()
+        result, terminated, truncated = faces.respond(actions, skip=self._ended if waiting else None)
+        ended = terminated | truncated
         rewards = result.reward.astype(np.float64)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            if self._ended.any():
-                faces.next_visits(np.flatnonzero(self._ended))
+            if waiting:
+                faces.start(np.flatnonzero(self._ended))
             self._ended = ended
-            return self._look_with(rewards, result)
-        final = self._look() if ended.any() else None
+            return *self._look_with(rewards, terminated, truncated), self._info()
+        final = (faces.look(), self._info()) if ended.any() else None
         if final is not None:
-            faces.next_visits(np.flatnonzero(ended))
-        observations, rewards, terminated, truncated, info = self._look_with(rewards, result)
-        if final is not None:
-            info.update(_final(final, ended))
-        return observations, rewards, terminated, truncated, info
+            faces.start(np.flatnonzero(ended))
+        info = self._info() | ({} if final is None else self._final(*final, ended))
+        return *self._look_with(rewards, terminated, truncated), info
 
-    def _look_with(self, rewards: NDArray[Any], result: Response) -> tuple[Any, ...]:
-        observations, info = self._look()
-        return observations, rewards, result.terminated, result.truncated, info
+    def save(self) -> dict[str, NDArray[Any]]:
+        """The whole state, in mid-visit or not, as plain arrays; to disk by `perennial.envs.saving.write`."""
+        return self._faces.save() | {"ended": self._ended.copy()}
 
-    def _look(self) -> tuple[Observation, Info]:
-        faces = self._faces
-        keys = faces.world.keys(faces.visits)
+    def restore(self, saved: Mapping[str, NDArray[Any]]) -> tuple[Any, Info]:
+        """Take back what `save` gave, in an environment built with the same arguments; returns what is seen there."""
+        saving.check("", saved, {"ended": self._ended})
+        self._faces.restore(saved)
+        self._ended = saved["ended"].copy()
+        return self._look()
+
+    def _look_with(self, *results: NDArray[Any]) -> tuple[Any, ...]:
+        return self._faces.look(), *results
+
+    def _look(self) -> tuple[Any, Info]:
+        return self._faces.look(), self._info()
+
+    def _info(self) -> Info:
+        keys = self._faces.world.keys(self._faces.visits)
         everyone = np.ones(self.num_envs, np.bool_)
-        info = keys | {f"_{name}": everyone.copy() for name in keys}
-        return faces.world.observe(faces.visits), info
+        return keys | {f"_{name}": everyone.copy() for name in keys}
+
+    def _final(self, shown: Any, info: Info, ended: NDArray[np.bool_]) -> Info:
+        """The last pages of the episodes that `ended`, as Gymnasium's SAME_STEP mode hands them out."""
+        final = np.empty(len(ended), dtype=object)
+        for lane in np.flatnonzero(ended):
+            final[lane] = self._faces.view.at(shown, int(lane))
+        return {"final_obs": final, "_final_obs": ended.copy(), "final_info": info, "_final_info": ended.copy()}
 
 
-def action_space(sizes: dict[str, int]) -> spaces.MultiDiscrete:
-    """`MultiDiscrete([M] * K)`: slots into the candidates."""
-    return spaces.MultiDiscrete([sizes["n_candidates"]] * sizes["slate_size"])
+class Faces:
+    """What both faces share: a world, what an episode is in it, and B lanes."""
 
-
-def _final(last: tuple[Observation, Info], ended: NDArray[np.bool_]) -> Info:
-    """The last pages of the visits that `ended`, as Gymnasium's SAME_STEP mode hands them out."""
-    observations, info = last
-    final = np.empty(len(ended), dtype=object)
-    for lane in np.flatnonzero(ended):
-        final[lane] = {name: array[lane] for name, array in observations.items()}
-    return {"final_obs": final, "_final_obs": ended.copy(), "final_info": info, "_final_info": ended.copy()}
-
-
-class _Faces:
-    """What both faces share: a world, its stream and B lanes."""
-
-    def __init__(self, width: int, start_day: int, world: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        width: int,
+        start_day: int = 0,
+        action: str = "slate",
+        observation: str = "dict",
+        episode: str = "visit",
+        episode_days: int = 90,
+        calendar: str = "advance",
+        **world: Any,
+    ) -> None:
         if "seed" in world:
             raise TypeError("A shop takes its seed by reset(seed=...), not as an argument. Leave 'seed' out.")
-        self._arguments = world
-        self._start_day = start_day
-        self._width = width
-        self._started = False
-        self.world = World(seed=0, **_fresh(world))
+        self._arguments, self._width, self._started = world, width, False
+        self._start_day = at_least("start_day", start_day, 0)
+        self._episode_days = at_least("episode_days", episode_days, 1)
+        self._episode = one_of("episode", episode, episodes.KINDS)
+        self._calendar = one_of("calendar", calendar, calendars.KINDS)
+        self._action, self._view = (
+            one_of("action", action, actions.KINDS),
+            one_of("observation", observation, views.KINDS),
+        )
+        self._build(0)
         self._begin(0, start_day)
         users = self.world.sizes["n_users"]
         if not 1 <= width <= max(1, users // 2):
@@ -211,56 +244,96 @@ class _Faces:
                 f"so that free lanes find visitors. Got {width}; lower it or raise n_users."
             )
 
+    def _build(self, seed: int) -> None:
+        self.world = World(seed=seed, **named(self._arguments))
+        self.actions, self.view = self._action(self.world), self._view(self.world)
+
     def _begin(self, seed: int, day: int) -> None:
         if self.world.seed != seed:
-            self.world = World(seed=seed, **_fresh(self._arguments))
+            self._build(seed)
         self.world.reset()
-        self.stream = Stream(self.world, 24 * day)
-        self.visits = Visits(self.world.new_lanes(self._width), np.arange(self._width))
+        world, calendar = self.world, self._calendar(day, self.world._tables.key)
+        self.episode = self._episode(world, day, self._episode_days, self._width, calendar)
+        self.visits = Visits(world.new_lanes(self._width), np.arange(self._width))
+        self._day = day
 
     def restart_if_asked(self, seed: int | None, options: dict[str, Any] | None, rng: np.random.Generator) -> None:
+        """Begin anew where `reset` asks for it; else send away who is in the shop, undoing nothing of their visits."""
         day = (options or {}).get("day")
         unknown = sorted(set(options or {}) - {"day"})
         if unknown:
             raise ValueError(f"'options' may hold 'day' only. Got {unknown}.")
-        if day is not None and (isinstance(day, bool) or not isinstance(day, int | np.integer)):
-            raise TypeError(f"options['day'] must be an integer, days since 2010-01-01. Got {day!r}.")
+        if day is not None:
+            if isinstance(day, bool) or not isinstance(day, int | np.integer):
+                raise TypeError(f"options['day'] must be an integer, days since 2010-01-01. Got {day!r}.")
+            at_least("options['day']", int(day), 0)
         if seed is None and not self._started:
             seed = int(rng.integers(2**31))
         if seed is not None or day is not None:
             self._begin(self.world.seed if seed is None else seed, self._start_day if day is None else int(day))
-        elif self.world._state.open.any():
-            self._abandon()
+        else:
+            self.world._state.open[:] = False
         self._started = True
 
-    def _abandon(self) -> None:
-        """A reset in mid-visit: the visitor is sent away; nothing of the visit is undone."""
-        self.world._state.open[:] = False
+    def start(self, rows: NDArray[np.int64]) -> None:
+        """Begin episodes in the free lanes `rows`."""
+        self.episode.start(self.visits.lanes, rows)
 
-    def next_visits(self, rows: NDArray[np.int64]) -> None:
-        self.stream.fill(self.visits.lanes, rows)
+    def look(self) -> Any:
+        """What is shown of all lanes."""
+        return self.view.of(self.world.observe(self.visits))
 
-    def respond(self, actions: NDArray[Any], skip: NDArray[np.bool_] | None = None) -> Response:
-        """Serve all lanes but those in `skip`, whose outcome is empty."""
+    def respond(
+        self, given: Any, skip: NDArray[np.bool_] | None = None
+    ) -> tuple[Response, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Serve all lanes but those in `skip`, whose outcome is empty; and how episodes ended, see `Visit.go_on`."""
         if not self._started:
             raise RuntimeError("Call reset() before step().")
-        sizes = self.world.sizes
-        slates = check_slates(actions, self._width, sizes["slate_size"], sizes["n_candidates"])
-        lanes, rows = self.visits.lanes, self.visits.rows
-        return self.world.resolve(lanes, rows, slates, skip)
+        lanes = self.visits.lanes
+        slates = self.actions.slates(given, lanes.candidates, self._width)
+        result = self.world.resolve(lanes, self.visits.rows, slates, skip)
+        return result, *self.episode.go_on(lanes, result)
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """The whole state as plain arrays."""
+        place = np.array([self.world.seed, self._day, self._started], np.uint64)
+        return self.world.save(self.visits) | saving.under("episode", self.episode.save()) | {"place": place}
+
+    def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `save` gave. Raises ValueError, with nothing changed, if it does not fit."""
+        saving.check("", saved, {"place": np.zeros(3, np.uint64)})
+        saving.check("episode.", saving.part("episode", saved), self.episode.save(), sized=False)
+        saving.check("", saved, self.world._state._asdict())
+        saving.check("lanes.", saving.part("lanes", saved), self.visits.lanes._asdict())
+        visits = self.world.visits_of(saved)
+        seed, day, started = (int(n) for n in saved["place"])
+        self._begin(seed, day)
+        self.world.restore(saved)
+        self.visits = visits
+        self.episode.restore(saving.part("episode", saved))
+        self._started = bool(started)
 
 
-def _fresh(arguments: dict[str, Any]) -> dict[str, Any]:
-    """World arguments with names turned into objects: drift "none" or "seasonal", reward as a mapping of weights."""
-    from perennial.envs.drift import NoDrift, Seasonal
+def one_of(name: str, value: Any, known: Mapping[str, Kind]) -> Kind:
+    """What `known` holds under `value`."""
+    if not isinstance(value, str) or value not in known:
+        near = difflib.get_close_matches(str(value), known, 1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise ValueError(f"'{name}' must be one of {sorted(known)}. Got {value!r}.{hint}")
+    return known[value]
 
-    known: dict[str, type[Drift]] = {"none": NoDrift, "seasonal": Seasonal}
+
+def named(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """World arguments with names turned into objects: a drift's name, a mapping of reward weights, a ladder's level."""
     chosen = dict(arguments)
-    drift = chosen.get("drift")
-    if isinstance(drift, str):
-        if drift not in known:
-            raise ValueError(f"'drift' must be one of {sorted(known)} or a Drift. Got {drift!r}.")
-        chosen["drift"] = known[drift]()
+    if isinstance(chosen.get("drift"), str):
+        chosen["drift"] = one_of("drift", chosen["drift"], DRIFTS)()
     if isinstance(chosen.get("reward"), dict):
         chosen["reward"] = Reward(**chosen["reward"])
+    if isinstance(chosen.get("ladder"), int):
+        chosen["ladder"] = Ladder(chosen["ladder"])
     return chosen
+
+
+DRIFTS: dict[str, type[drift.Drift]] = {"none": drift.NoDrift, "seasonal": drift.Seasonal}
+"""Drifts that need no arguments, by name."""

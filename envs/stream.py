@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from perennial.envs import response
+from perennial.envs.calendars import Calendar
 from perennial.envs.moments import HOURS
 from perennial.envs.response import Lanes
 from perennial.envs.world import World
+
+Saved = dict[str, NDArray[Any]]
 
 
 class Stream:
     """The world's potential visits from `tick` on, in order, each taken once."""
 
-    def __init__(self, world: World, tick: int) -> None:
-        self._world = world
+    def __init__(self, world: World, tick: int, calendar: Calendar) -> None:
+        self.world, self.calendar = world, calendar
         self._tick = tick
         self._pending = np.empty((3, 0), np.int64)
         self._chance = np.empty(0)
         self._taken = np.empty(0, np.bool_)
         self._first = 0
 
-    def fill(self, lanes: Lanes, rows: NDArray[np.int64]) -> None:
-        """Open the next visits in the free lanes `rows`, in the order of `rows`."""
-        found = [self._take(len(rows))]
-        while (missing := len(rows) - sum(part.shape[1] for part in found)) > 0:
+    def take(self, count: int) -> NDArray[np.int64]:
+        """int64 (3, count): visit, user, tick of the next visits; their visitors are in the shop from now on."""
+        found = [self._take(count)]
+        while (missing := count - sum(part.shape[1] for part in found)) > 0:
             self._extend()
             found.append(self._take(missing))
-        self._world.begin(lanes, rows, np.concatenate(found, axis=1))
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+
+    def open(self, lanes: Lanes, rows: NDArray[np.int64], starting: NDArray[np.int64]) -> None:
+        """Begin the visits `starting` (3, n) in `rows`, as the calendar shows them."""
+        self.world.begin(lanes, rows, starting, self.calendar.shown(starting))
+
+    def save(self) -> Saved:
+        """What is needed to go on from here, copied."""
+        counts = np.array([self._tick, self._first])
+        return {"counts": counts, "pending": self._pending, "chance": self._chance, "taken": self._taken.copy()}
+
+    def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `save` gave."""
+        self._tick, self._first = (int(n) for n in saved["counts"])
+        self._pending, self._chance = saved["pending"].copy(), saved["chance"].copy()
+        self._taken = saved["taken"].copy()
 
     def _take(self, count: int) -> NDArray[np.int64]:
-        """int64 (3, up to count): visit, user, tick of the visits taken."""
+        """int64 (3, up to count): of those drawn already."""
         out = np.empty(count, np.int64)
-        world = self._world
+        world = self.world
         found, _ = response.take_visits(
             self._pending, self._chance, self._taken, self._first, world._state, world._rules, out
         )
@@ -47,7 +68,7 @@ class Stream:
         fresh = 0
         while fresh == 0:
             last = self._tick // HOURS * HOURS + HOURS - 1
-            more, draws = self._world.potential(self._tick, last)
+            more, draws = self.world.potential(self._tick, last)
             self._tick = last + 1
             fresh = len(draws)
         self._pending = np.concatenate([self._pending[:, keep], more], axis=1)

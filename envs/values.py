@@ -55,7 +55,7 @@ def fill_view(tables, rules, lanes, rows, moments, view):
     taste = np.empty(categories)
     for n in range(rows.size):
         row = rows[n]
-        user, day = lanes.user[row], lanes.tick[row] / 24.0
+        user, day = lanes.user[row], lanes.shown[row] / 24.0
         taste_now(
             tables.key, tables.taste, tables.taste_mean, tables.taste_spread, rules.taste_share, rules.taste_days,
             user, day, taste,

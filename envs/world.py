@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.envs import response
+from perennial.envs import response, saving
 from perennial.envs import visitors as visitors_module
 from perennial.envs.arrivals import Arrivals
 from perennial.envs.catalogue import Catalogue, generate_catalogue
@@ -39,6 +39,11 @@ class Waiting:
     pending: NDArray[np.int64]
     chance: NDArray[np.float64]
     taken: NDArray[np.bool_]
+
+    @staticmethod
+    def nothing() -> Waiting:
+        """Nobody waits."""
+        return Waiting(np.empty((3, 0), np.int64), np.empty(0), np.empty(0, np.bool_))
 
 
 @dataclass
@@ -295,22 +300,46 @@ class World:
             open=np.zeros(users, np.bool_),
         )
 
-    def save(self) -> dict[str, NDArray[Any]]:
-        """The visitors' persistent state, copied. Only between ticks: no visit may be open."""
-        if self._state.open.any():
-            raise RuntimeError("A world is saved between ticks; serve the open visits to their end first.")
-        return {name: array.copy() for name, array in self._state._asdict().items()}
+    def save(self, visits: Visits | None = None) -> dict[str, NDArray[Any]]:
+        """The visitors' persistent state, copied, and with it the `visits` under way, if there are any.
 
-    def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
-        """Take back what `save` gave, in a world built with the same arguments."""
-        for name, array in self._state._asdict().items():
-            if name not in saved or saved[name].shape != array.shape or saved[name].dtype != array.dtype:
-                raise ValueError(
-                    f"'saved' must hold '{name}' as {array.dtype} of shape {array.shape}, as `save` of a world with "
-                    "the same sizes gives it. Build the world with the arguments it was saved with."
-                )
+        Raises RuntimeError if visits are open and not handed in.
+        """
+        if self._state.open.any() and visits is None:
+            raise RuntimeError("Visits are open: hand them to save(visits), or serve them to their end first.")
+        saved = {name: array.copy() for name, array in self._state._asdict().items()}
+        if visits is None:
+            return saved
+        waiting = Waiting.nothing() if visits.waiting is None else visits.waiting
+        rest = {"rows": visits.rows, "potential": np.array([visits.potential]), **vars(waiting)}
+        lanes = saving.under("lanes", visits.lanes._asdict())
+        return saved | {name: array.copy() for name, array in (lanes | saving.under("visits", rest)).items()}
+
+    def restore(self, saved: Mapping[str, NDArray[Any]]) -> Visits | None:
+        """Take back what `save` gave, in a world built with the same arguments; returns the visits under way, if any.
+
+        Raises ValueError, with nothing changed, if `saved` does not fit.
+        """
+        saving.check("", saved, self._state._asdict())
+        visits = self.visits_of(saved) if "visits.rows" in saved else None
         for name, array in self._state._asdict().items():
             array[:] = saved[name]
+        return visits
+
+    def visits_of(self, saved: Mapping[str, NDArray[Any]]) -> Visits:
+        """The visits under way that `saved` holds, copied. Raises ValueError if it holds none that fit this world."""
+        lanes, rest = saving.part("lanes", saved), saving.part("visits", saved)
+        saving.check("lanes.", lanes, self.new_lanes(len(lanes.get("visit", ())))._asdict())
+        like = {"rows": np.empty(0, np.int64), "potential": np.empty(1, np.int64), **vars(Waiting.nothing())}
+        saving.check("visits.", rest, like, sized=False)
+        waiting = Waiting(*(rest[name].copy() for name in ("pending", "chance", "taken")))
+        names = Lanes._fields
+        return Visits(
+            Lanes(*(lanes[name].copy() for name in names)),
+            rest["rows"].copy(),
+            int(rest["potential"][0]),
+            waiting if len(waiting.chance) else None,
+        )
 
     # -- the course of a tick -----------------------------------------------------------------------------------------
 
@@ -389,12 +418,21 @@ class World:
         """`width` empty lanes of this world's sizes."""
         return new_lanes(width, *(self.sizes[name] for name in ("n_categories", "n_candidates", "notice_dim")))
 
-    def begin(self, lanes: Lanes, rows: NDArray[np.int64], starting: NDArray[np.int64]) -> None:
-        """Open the visits `starting` int64 (3, n) (visit, user, tick) in `rows`."""
-        moments = self._moments
-        which = moments.rows(starting[2])
+    def begin(
+        self,
+        lanes: Lanes,
+        rows: NDArray[np.int64],
+        starting: NDArray[np.int64],
+        shown: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Open the visits `starting` int64 (3, n) (visit, user, tick) in `rows`.
+
+        `shown` int64 (n,): the ticks whose parameters and calendar hold in them, if not their own.
+        """
+        moments, shown = self._moments, starting[2] if shown is None else shown
+        which = moments.rows(shown)
         response.begin_visits(
-            self._tables, self._rules, self._state, lanes, rows, starting[0], starting[1], starting[2],
+            self._tables, self._rules, self._state, lanes, rows, starting[0], starting[1], starting[2], shown,
             moments.offsets, moments.calendar, moments.notice, which, self._scratch,
         )  # fmt: skip
 
