@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha1
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from perennial.envs import Visits, World
 from perennial.envs.world import Response
 
-POTENTIAL_VISITS = 5000
+POTENTIAL_VISITS = 20_000
 SEED = 11
 SIZES: dict[str, Any] = {"n_users": 600, "n_items": 300, "page_limit": 6}
 
@@ -33,27 +34,27 @@ def record(
     slates: NDArray[Any],
     response: Response,
 ) -> None:
-    """Note all that was seen and all that came of it, as bytes, by (visit, page)."""
+    """Note all that was seen and all that came of it, hashed, by (visit, page)."""
     parts = [*keys.values(), *observations.values(), slates.astype(np.int64), *vars(response).values()]
     for n, key in enumerate(zip(keys["visit"].tolist(), keys["page"].tolist(), strict=True)):
         assert key not in into
-        into[key] = b"|".join(np.ascontiguousarray(part[n]).tobytes() for part in parts)
+        into[key] = sha1(b"|".join(np.ascontiguousarray(part[n]).tobytes() for part in parts)).digest()
 
 
-def last_visit(world: World) -> int:
-    """Key of the last of the first `POTENTIAL_VISITS` potential visits."""
+def last_visit(world: World, count: int = POTENTIAL_VISITS) -> int:
+    """Key of the last of the first `count` potential visits."""
     keys: list[int] = []
     tick = 0
-    while len(keys) < POTENTIAL_VISITS:
+    while len(keys) < count:
         keys += world.potential(tick)[0][0].tolist()
         tick += 1
-    return keys[POTENTIAL_VISITS - 1]
+    return keys[count - 1]
 
 
-def loop_records(world: World, step: int = 1) -> Records:
+def loop_records(world: World, step: int = 1, count: int = POTENTIAL_VISITS) -> Records:
     """Hour by hour, or `step` hours at once, all visits side by side, as the closed loop does it."""
     into: Records = {}
-    end = last_visit(world)
+    end = last_visit(world, count)
     for tick in range(0, end // 2**20 + 1, step):
         visits = world.arrivals(tick, tick + step - 1)
         while len(visits):
