@@ -152,11 +152,7 @@ class Oracle:
         purchase offset: 0 if nothing moved, 1 if every category's logit moved by one.
         """
         now, then = self.world.conditions(ticks), self.world.conditions(since)
-        gap = now - then
-        need = gap.need + gap.level[:, None, None]
-        share = np.asarray(self.world.preset.base_share)
-        square = ((need**2 + gap.purchase**2).mean(axis=1) * (share / share.sum())).sum(axis=1)
-        return np.sqrt(square)
+        return (now - then).size(np.asarray(self.world.preset.base_share))
 
     def budget(self, first: int, last: int) -> float:
         """Total variation of the parameters from day `first` to day `last`: the daily magnitudes' sum, in logits."""

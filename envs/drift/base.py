@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,14 @@ class Offsets:
         """One moment: the mean of all, weighted by `weights` (T,)."""
         share = weights / weights.sum()
         return Offsets(*(np.einsum("t,t...->...", share, getattr(self, f.name))[None] for f in fields(self)))
+
+    def size(self, share: Floats) -> Floats:
+        """float64 (T,): root mean square, in logits, of need + level + purchase over segments and categories (C,).
+
+        Categories count by `share`, segments alike: 1 if every category's logit of attraction moves by one.
+        """
+        square = (self.need + self.level[:, None, None]) ** 2 + self.purchase**2
+        return np.asarray(np.sqrt((square.mean(axis=1) * (share / share.sum())).sum(axis=1)))
 
     def packed(self) -> Floats:
         """(T, 4 C + 3): need, purchase, level, price, examination in one row a moment, as the kernels read them."""
@@ -131,12 +139,48 @@ class Turnover:
     knot_days: float = 365.25
 
 
+@dataclass(frozen=True)
+class Declaration:
+    """A drift in words: ``what`` moves, ``when``, ``how``, and ``who`` is concerned."""
+
+    what: str
+    when: str
+    how: str
+    who: str = "all visitors, all categories"
+
+
 class Drift(ABC):
     """One way in which the world's parameters move, declared and pure: the same day gives the same parameters."""
 
+    backdrop: ClassVar[bool] = False
+    """Whether it stays when a composition is robbed of its drift: what changes *on top of the season* is the drift."""
+
     @abstractmethod
     def change(self, days: Floats, setting: Setting) -> Offsets:
-        """What it adds at `days` (T,), days since the epoch, to the mean of the year, which is the driftless twin."""
+        """What it adds at `days` (T,), days since the epoch, to the mean of the year.
+
+        Raises ValueError, on any day, if it does not fit the shop: an unknown category, say.
+        """
+
+    def twin(self) -> Drift:
+        """The driftless twin: what is left at strength 0."""
+        from perennial.envs.drift.none import NoDrift
+
+        return NoDrift()
+
+    def describe(self) -> Declaration:
+        """What, when, how and who, in words; here the class's own first sentence."""
+        return Declaration((self.__doc__ or type(self).__name__).split("\n")[0], "at all times", "as declared")
+
+    def budget(self, setting: Setting, first: float, last: float) -> dict[str, float]:
+        """Total variation of the declared path from day `first` to day `last`, in daily steps, by what moves.
+
+        Logits for attraction and purchase (see `Offsets.size`) and for the population, logs for the others.
+        """
+        path = self.at(np.arange(first, last + 1.0), setting)
+        steps = path.take(slice(1, None)) - path.take(slice(None, -1))
+        found = {"attraction and purchase": float(steps.size(np.asarray(setting.preset.base_share)).sum())}
+        return found | {f: float(np.abs(getattr(steps, f)).sum()) for f in ("price", "examination", "population")}
 
     def turnover(self) -> Turnover:
         """How visitors' tastes move; not at all unless it says so."""
@@ -154,7 +198,10 @@ class Drift(ABC):
 
 
 class Composed(Drift):
-    """Several drifts at once: their changes add up. At most one may turn tastes over, and one move the catalogue."""
+    """Several drifts at once: their changes add up. At most one may turn tastes over, and one move the catalogue.
+
+    Each part has a strength of its own. The twin is what the parts rest on: the season, if one of them is the season.
+    """
 
     def __init__(self, parts: Sequence[Drift]) -> None:
         for part in parts:
@@ -171,6 +218,19 @@ class Composed(Drift):
         for part in self.parts[1:]:
             total = total + part.change(days, setting)
         return total
+
+    def twin(self) -> Drift:
+        from perennial.envs.drift.none import NoDrift
+
+        if all(part.backdrop for part in self.parts):
+            return NoDrift()
+        left = [part if part.backdrop else part.twin() for part in self.parts]
+        left = [part for part in left if not isinstance(part, NoDrift)]
+        return (left[0] if len(left) == 1 else Composed(left)) if left else NoDrift()
+
+    def describe(self) -> Declaration:
+        words = [part.describe() for part in self.parts]
+        return Declaration(*("; ".join(dict.fromkeys(getattr(w, f.name) for w in words)) for f in fields(Declaration)))
 
     def turnover(self) -> Turnover:
         return next((t for part in self.parts if (t := part.turnover()).share > 0), Turnover())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perennial.envs.drift.base import Drift, Floats, Offsets, Setting
+from perennial.envs.drift.base import Declaration, Drift, Floats, Offsets, Setting
 
 
 class NoDrift(Drift):
@@ -10,3 +10,6 @@ class NoDrift(Drift):
 
     def change(self, days: Floats, setting: Setting) -> Offsets:
         return Offsets.nothing(len(days), len(setting.preset.categories))
+
+    def describe(self) -> Declaration:
+        return Declaration("nothing", "never", "every day is the mean day of the year", "nobody")
