@@ -5,6 +5,7 @@ from typing import Any
 from gymnasium.envs.registration import register
 
 from perennial.envs.rewards import Reward
+from perennial.envs.scenarios import SCENARIOS
 from perennial.envs.world import Response, Visits, World
 
 __all__ = ["Response", "Reward", "Visits", "World"]
@@ -15,6 +16,9 @@ _KINDS: dict[str, dict[str, Any]] = {
     "ShopProto": {"action": "proto", "observation": "flat"},
     "ShopCategory": {"action": "category", "observation": "flat"},
 }
+for _scenario in SCENARIOS:
+    _KINDS[_scenario.name] = {"scenario": _scenario.name}
+    _KINDS[f"{_scenario.name}Twin"] = {"scenario": _scenario.name, "twin": True}
 for _name, _arguments in _KINDS.items():
     register(
         id=f"perennial/{_name}-v0",

@@ -315,7 +315,7 @@ def begin_visits(
         a, b, _, _ = draw(key, PATIENCE, visit[n], 0, 0)
         patience = user_values[u, USER_PATIENCE] + rules.visit_patience * normal(a, b)
         lanes.patience[row] = patience
-        lanes.persistence[row] = persistence_of(rules, patience, moments[at, 4 * categories + 2])
+        lanes.persistence[row] = persistence_of(rules, lanes.patience[row], moments[at, 4 * categories + 2])
         lanes.price[row] = user_values[u, PRICE_SENSITIVITY] * np.exp(moments[at, 4 * categories + 1])
         copy_row(lanes.calendar, row, calendar, at)
         copy_row(lanes.notice, row, notice, at)

@@ -12,13 +12,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from perennial.envs import actions, calendars, drift, episodes, saving, views
+from perennial.envs import actions, calendars, drift, engine, episodes, saving, scenarios, views
 from perennial.envs.notice import Ladder
+from perennial.envs.observations import empty_observations
 from perennial.envs.rewards import Reward
 from perennial.envs.validation import at_least
 from perennial.envs.world import Response, Visits, World
 
 Info = dict[str, Any]
+KEYS = ("visit", "page", "user_id", "tick")
 Kind = TypeVar("Kind")
 
 
@@ -60,7 +62,8 @@ class ShopEnv(gym.Env[Any, Any]):
 
     ## Arguments
     Those of `perennial.envs.World` but the seed (drift, reward and ladder also by name, mapping and level), and
-    ``start_day`` (days since 2010-01-01, default 0), ``action``, ``observation``, ``episode``, ``episode_days``,
+    ``scenario`` (a name of `perennial.envs.scenarios`; ``twin=True``: its driftless twin), ``start_day`` (days since
+    2010-01-01, default the scenario's or 0), ``action``, ``observation``, ``episode``, ``episode_days``,
     ``calendar``: "advance" (time goes on), "frozen" (every visit has the start day's parameters) or "random" (each
     visit a day of its own in the year from the start day).
 
@@ -94,9 +97,16 @@ class ShopEnv(gym.Env[Any, Any]):
         return self._look()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
-        result, terminated, truncated = self._faces.respond(np.asarray(action)[None])
-        observation, info = self._look()
-        return observation, float(result.reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        faces = self._faces
+        given = np.asarray(action)[None]
+        if type(faces.episode) is not episodes.Visit:
+            result, ended, cut = faces.respond(given)
+            observation, info = self._look()
+            return observation, float(result.reward[0]), bool(ended[0]), bool(cut[0]), info
+        slates = faces.slates(given)
+        seen = faces.empty()
+        reward, terminated, truncated, *keys = engine.serve(faces.engine, slates[0], *seen.values())
+        return faces.view.one(seen), reward, terminated, truncated, dict(zip(KEYS, keys, strict=True))
 
     def save(self) -> dict[str, NDArray[Any]]:
         """The whole state, in mid-visit or not, as plain arrays; to disk by `perennial.envs.saving.write`."""
@@ -109,8 +119,9 @@ class ShopEnv(gym.Env[Any, Any]):
 
     def _look(self) -> tuple[Any, Info]:
         faces = self._faces
-        keys = faces.world.keys(faces.visits)
-        return faces.view.at(faces.look(), 0), {name: int(k[0]) for name, k in keys.items()}
+        seen = faces.empty()
+        keys = engine.show(faces.engine, *seen.values())
+        return faces.view.one(seen), dict(zip(KEYS, keys, strict=True))
 
 
 class ShopVectorEnv(VectorEnv[Any, Any, Any]):
@@ -216,7 +227,9 @@ class Faces:
     def __init__(
         self,
         width: int,
-        start_day: int = 0,
+        scenario: str | None = None,
+        twin: bool = False,
+        start_day: int | None = None,
         action: str = "slate",
         observation: str = "dict",
         episode: str = "visit",
@@ -226,8 +239,11 @@ class Faces:
     ) -> None:
         if "seed" in world:
             raise TypeError("A shop takes its seed by reset(seed=...), not as an argument. Leave 'seed' out.")
+        if scenario is not None:
+            world = scenarios.scenario(scenario).arguments(twin) | world
+        day = world.pop("start_day", 0) if start_day is None else start_day
         self._arguments, self._width, self._started = world, width, False
-        self._start_day = at_least("start_day", start_day, 0)
+        self._start_day = at_least("start_day", day, 0)
         self._episode_days = at_least("episode_days", episode_days, 1)
         self._episode = one_of("episode", episode, episodes.KINDS)
         self._calendar = one_of("calendar", calendar, calendars.KINDS)
@@ -236,7 +252,7 @@ class Faces:
             one_of("observation", observation, views.KINDS),
         )
         self._build(0)
-        self._begin(0, start_day)
+        self._begin(0, self._start_day)
         users = self.world.sizes["n_users"]
         if not 1 <= width <= max(1, users // 2):
             raise ValueError(
@@ -255,7 +271,10 @@ class Faces:
         world, calendar = self.world, self._calendar(day, self.world._tables.key)
         self.episode = self._episode(world, day, self._episode_days, self._width, calendar)
         self.visits = Visits(world.new_lanes(self._width), np.arange(self._width))
-        self._day = day
+        self._day, self._engine = day, None
+        self._parts = [
+            (name, array.shape[1], array.dtype) for name, array in empty_observations(1, world.sizes).items()
+        ]
 
     def restart_if_asked(self, seed: int | None, options: dict[str, Any] | None, rng: np.random.Generator) -> None:
         """Begin anew where `reset` asks for it; else send away who is in the shop, undoing nothing of their visits."""
@@ -279,6 +298,26 @@ class Faces:
         """Begin episodes in the free lanes `rows`."""
         self.episode.start(self.visits.lanes, rows)
 
+    def slates(self, given: Any) -> NDArray[np.int64]:
+        """int64 (B, K): the slates that the actions `given` stand for; raises, with nothing changed, what is wrong."""
+        if not self._started:
+            raise RuntimeError("Call reset() before step().")
+        return self.actions.slates(given, self.visits.lanes.candidates, self._width)
+
+    def empty(self) -> dict[str, NDArray[Any]]:
+        """Arrays for one page's observation, to be filled."""
+        return {name: np.empty(size, dtype) for name, size, dtype in self._parts}
+
+    @property
+    def engine(self) -> Any:
+        """The world with its one lane, as the kernels of `perennial.envs.engine` take it."""
+        if self._engine is None:
+            self._engine = engine.engine_of(self.world, self.visits.lanes)
+        return self._engine
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_engine": None}
+
     def look(self) -> Any:
         """What is shown of all lanes."""
         return self.view.of(self.world.observe(self.visits))
@@ -287,10 +326,8 @@ class Faces:
         self, given: Any, skip: NDArray[np.bool_] | None = None
     ) -> tuple[Response, NDArray[np.bool_], NDArray[np.bool_]]:
         """Serve all lanes but those in `skip`, whose outcome is empty; and how episodes ended, see `Visit.go_on`."""
-        if not self._started:
-            raise RuntimeError("Call reset() before step().")
         lanes = self.visits.lanes
-        slates = self.actions.slates(given, lanes.candidates, self._width)
+        slates = self.slates(given)
         result = self.world.resolve(lanes, self.visits.rows, slates, skip)
         return result, *self.episode.go_on(lanes, result)
 
@@ -309,7 +346,7 @@ class Faces:
         seed, day, started = (int(n) for n in saved["place"])
         self._begin(seed, day)
         self.world.restore(saved)
-        self.visits = visits
+        self.visits, self._engine = visits, None
         self.episode.restore(saving.part("episode", saved))
         self._started = bool(started)
 
@@ -335,5 +372,17 @@ def named(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-DRIFTS: dict[str, type[drift.Drift]] = {"none": drift.NoDrift, "seasonal": drift.Seasonal}
+DRIFTS: dict[str, type[drift.Drift]] = {
+    "none": drift.NoDrift,
+    "seasonal": drift.Seasonal,
+    "holidays": drift.Holidays,
+    "shifting_seasons": drift.ShiftingSeasons,
+    "trend": drift.Trend,
+    "shock": drift.Shock,
+    "regimes": drift.Regimes,
+    "tastes": drift.TasteDrift,
+    "population": drift.PopulationShift,
+    "churn": drift.CatalogueChurn,
+    "behaviour": drift.Behaviour,
+}
 """Drifts that need no arguments, by name."""

@@ -26,6 +26,10 @@ class DictView:
         """What is shown of the pages `seen` (B each)."""
         return seen
 
+    def one(self, seen: dict[str, NDArray[Any]]) -> Any:
+        """What is shown of a single page, `seen` without the axis of pages."""
+        return seen
+
     def at(self, shown: Any, lane: int) -> Any:
         """One lane of what `of` gave."""
         return {name: array[lane] for name, array in shown.items()}
@@ -57,6 +61,9 @@ class FlatView:
         candidates = self._features[seen["candidates"]].reshape(pages, -1)
         parts = [seen["user"], seen["page"], seen["calendar"], seen["notice"], mean, candidates]
         return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    def one(self, seen: dict[str, NDArray[Any]]) -> Any:
+        return self.of({name: array[None] for name, array in seen.items()})[0]
 
     def at(self, shown: Any, lane: int) -> Any:
         return shown[lane]

@@ -182,6 +182,7 @@ class World:
         }
         self.season = Season.of(self.preset, ctr_level, channel)
         self.setting = Setting(self.preset, self.season, seed)
+        self.drift.at(np.zeros(1), self.setting)  # what does not fit this shop shows here
         if catalogue is None:
             catalogue = generate_catalogue(self.preset, n_items, latent_dim, seed)
         self.catalogue = catalogue.with_lifetimes(self.drift.lifetimes(catalogue.category, self.setting))

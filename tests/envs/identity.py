@@ -16,6 +16,7 @@ SEED = 11
 SIZES: dict[str, Any] = {"n_users": 600, "n_items": 300, "page_limit": 6}
 
 Records = dict[tuple[int, int], bytes]
+PUBLIC = ("reward", "terminated", "truncated")
 
 
 def hash_policy(keys: dict[str, NDArray[Any]], observations: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
@@ -33,9 +34,11 @@ def record(
     observations: dict[str, NDArray[Any]],
     slates: NDArray[Any],
     response: Response,
+    public: bool = False,
 ) -> None:
-    """Note all that was seen and all that came of it, hashed, by (visit, page)."""
-    parts = [*keys.values(), *observations.values(), slates.astype(np.int64), *vars(response).values()]
+    """Note all that was seen and all that came of it (if `public`, what a face tells), hashed, by (visit, page)."""
+    told = {name: part for name, part in vars(response).items() if not public or name in PUBLIC}
+    parts = [*keys.values(), *observations.values(), slates.astype(np.int64), *told.values()]
     for n, key in enumerate(zip(keys["visit"].tolist(), keys["page"].tolist(), strict=True)):
         assert key not in into
         into[key] = sha1(b"|".join(np.ascontiguousarray(part[n]).tobytes() for part in parts)).digest()
@@ -51,7 +54,7 @@ def last_visit(world: World, count: int = POTENTIAL_VISITS) -> int:
     return keys[count - 1]
 
 
-def loop_records(world: World, step: int = 1, count: int = POTENTIAL_VISITS) -> Records:
+def loop_records(world: World, step: int = 1, count: int = POTENTIAL_VISITS, public: bool = False) -> Records:
     """Hour by hour, or `step` hours at once, all visits side by side, as the closed loop does it."""
     into: Records = {}
     end = last_visit(world, count)
@@ -60,7 +63,7 @@ def loop_records(world: World, step: int = 1, count: int = POTENTIAL_VISITS) -> 
         while len(visits):
             keys, seen = world.keys(visits), world.observe(visits)
             slates = hash_policy(keys, seen)
-            record(into, keys, seen, slates, world.respond(visits, slates))
+            record(into, keys, seen, slates, world.respond(visits, slates), public)
     return {key: value for key, value in into.items() if key[0] <= end}
 
 
