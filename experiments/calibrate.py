@@ -197,9 +197,7 @@ def _shop_options(parser: argparse.ArgumentParser) -> None:
 
 def _visit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clicks", type=Path, required=True, help="the click log: .csv, .csv.gz or .parquet")
-    parser.add_argument(
-        "--columns", required=True, help="role=column,...: session, order, category, product [, page]"
-    )
+    parser.add_argument("--columns", required=True, help="role=column,...: session, order, category, product [, page]")
     _source_options(parser)
 
 
