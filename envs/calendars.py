@@ -25,6 +25,10 @@ class Calendar:
         """int64 (n,): the ticks whose parameters hold in the visits `starting` int64 (3, n): visit, user, tick."""
         return starting[2]
 
+    def shown_one(self, visit: int, tick: int) -> int:
+        """`shown` of one visit."""
+        return int(self.shown(np.array([[visit], [0], [tick]]))[0])
+
 
 class Frozen(Calendar):
     """Every day is the start day; the hour goes on, and so do visitors, draws, satiation and loyalty."""

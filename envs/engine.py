@@ -12,7 +12,8 @@ from numba import types
 from numba.experimental import structref
 
 from perennial.envs.compiled import kernel
-from perennial.envs.response import begin_visits, fill_observations, respond
+from perennial.envs.observations import PAGE
+from perennial.envs.response import begin_visits, fill_observations, respond, take_visits
 from perennial.envs.world import World
 
 
@@ -45,10 +46,10 @@ def engine_of(world: World, lanes: Any) -> Any:
 
 
 @kernel
-def serve(engine, slate, user, history, candidates, page, calendar, notice):
-    """Serve `slate` int64 (K,), checked before, and fill the observation's arrays, one page each.
+def serve(engine, slate):
+    """Serve `slate` int64 (K,), checked before.
 
-    Returns (reward, terminated, truncated, visit, page, user, tick).
+    Returns (reward, terminated, truncated) and what `show` returns of the page that the lane stands at then.
     """
     slots = slate.size
     rows, skip = np.zeros(1, np.int64), np.zeros(1, np.bool_)
@@ -58,8 +59,18 @@ def serve(engine, slate, user, history, candidates, page, calendar, notice):
         engine.tables, engine.rules, engine.state, engine.lanes, rows, slate.reshape((1, slots)), skip, engine.scratch,
         outcome[0], outcome[1], outcome[2], outcome[3], reward, terminated, truncated,
     )  # fmt: skip
-    visit, at, who, tick = show(engine, user, history, candidates, page, calendar, notice)
-    return reward[0], terminated[0], truncated[0], visit, at, who, tick
+    seen, keys = show(engine)
+    return reward[0], terminated[0], truncated[0], seen, keys
+
+
+@kernel
+def take(engine, pending, chance, taken, first):
+    """`take_visits` for one visit. Returns (its place in `pending` or -1, the first place not taken yet)."""
+    out = np.empty(1, np.int64)
+    found, _ = take_visits(pending, chance, taken, first, engine.state, engine.rules, out)
+    while first < taken.size and taken[first]:
+        first += 1
+    return out[0] if found else -1, first
 
 
 @kernel
@@ -73,12 +84,15 @@ def begin(engine, visit, who, tick, shown, moments, calendars, notices, which):
 
 
 @kernel
-def show(engine, user, history, candidates, page, calendar, notice):
-    """Fill the observation's arrays, one page each. Returns (visit, page, user, tick)."""
-    fill_observations(
-        engine.rules, engine.state, engine.lanes, np.zeros(1, np.int64), engine.features,
-        user.reshape((1, user.size)), history.reshape((1, history.size)), candidates.reshape((1, candidates.size)),
-        page.reshape((1, page.size)), calendar.reshape((1, calendar.size)), notice.reshape((1, notice.size)),
-    )  # fmt: skip
+def show(engine):
+    """New arrays (user, history, candidates, page, calendar, notice) of one page, and (visit, page, user, tick)."""
     lanes = engine.lanes
-    return lanes.visit[0], lanes.page[0], lanes.user[0], lanes.tick[0]
+    user, history = np.empty((1, engine.features.shape[1]), np.float32), np.empty_like(engine.state.history[:1])
+    candidates, page = np.empty_like(lanes.candidates), np.empty((1, PAGE), np.float32)
+    calendar, notice = np.empty_like(lanes.calendar), np.empty_like(lanes.notice)
+    fill_observations(
+        engine.rules, engine.state, lanes, np.zeros(1, np.int64), engine.features,
+        user, history, candidates, page, calendar, notice,
+    )  # fmt: skip
+    seen = user[0], history[0], candidates[0], page[0], calendar[0], notice[0]
+    return seen, (lanes.visit[0], lanes.page[0], lanes.user[0], lanes.tick[0])

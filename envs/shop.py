@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from perennial.envs import actions, calendars, drift, engine, episodes, saving, scenarios, views
 from perennial.envs.notice import Ladder
-from perennial.envs.observations import empty_observations
 from perennial.envs.rewards import Reward
 from perennial.envs.validation import at_least
 from perennial.envs.world import Response, Visits, World
 
 Info = dict[str, Any]
 KEYS = ("visit", "page", "user_id", "tick")
+PARTS = ("user", "history", "candidates", "page", "calendar", "notice")
 Kind = TypeVar("Kind")
 
 
@@ -93,7 +93,7 @@ class ShopEnv(gym.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
         super().reset(seed=seed)
         self._faces.restart_if_asked(seed, options, self.np_random)
-        self._faces.start(np.zeros(1, np.int64))
+        self._faces.start_one()
         return self._look()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
@@ -104,9 +104,8 @@ class ShopEnv(gym.Env[Any, Any]):
             observation, info = self._look()
             return observation, float(result.reward[0]), bool(ended[0]), bool(cut[0]), info
         slates = faces.slates(given)
-        seen = faces.empty()
-        reward, terminated, truncated, *keys = engine.serve(faces.engine, slates[0], *seen.values())
-        return faces.view.one(seen), reward, terminated, truncated, dict(zip(KEYS, keys, strict=True))
+        reward, terminated, truncated, seen, keys = engine.serve(faces.engine, slates[0])
+        return faces.view.one(dict(zip(PARTS, seen))), reward, terminated, truncated, dict(zip(KEYS, keys))
 
     def save(self) -> dict[str, NDArray[Any]]:
         """The whole state, in mid-visit or not, as plain arrays; to disk by `perennial.envs.saving.write`."""
@@ -119,9 +118,8 @@ class ShopEnv(gym.Env[Any, Any]):
 
     def _look(self) -> tuple[Any, Info]:
         faces = self._faces
-        seen = faces.empty()
-        keys = engine.show(faces.engine, *seen.values())
-        return faces.view.one(seen), dict(zip(KEYS, keys, strict=True))
+        seen, keys = engine.show(faces.engine)
+        return faces.view.one(dict(zip(PARTS, seen))), dict(zip(KEYS, keys))
 
 
 class ShopVectorEnv(VectorEnv[Any, Any, Any]):
@@ -272,9 +270,6 @@ class Faces:
         self.episode = self._episode(world, day, self._episode_days, self._width, calendar)
         self.visits = Visits(world.new_lanes(self._width), np.arange(self._width))
         self._day, self._engine = day, None
-        self._parts = [
-            (name, array.shape[1], array.dtype) for name, array in empty_observations(1, world.sizes).items()
-        ]
 
     def restart_if_asked(self, seed: int | None, options: dict[str, Any] | None, rng: np.random.Generator) -> None:
         """Begin anew where `reset` asks for it; else send away who is in the shop, undoing nothing of their visits."""
@@ -304,10 +299,6 @@ class Faces:
             raise RuntimeError("Call reset() before step().")
         return self.actions.slates(given, self.visits.lanes.candidates, self._width)
 
-    def empty(self) -> dict[str, NDArray[Any]]:
-        """Arrays for one page's observation, to be filled."""
-        return {name: np.empty(size, dtype) for name, size, dtype in self._parts}
-
     @property
     def engine(self) -> Any:
         """The world with its one lane, as the kernels of `perennial.envs.engine` take it."""
@@ -317,6 +308,18 @@ class Faces:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_engine": None}
+
+    def start_one(self) -> None:
+        """`start` for the one lane of the single environment; for visits in two compiled calls."""
+        if type(self.episode) is not episodes.Visit:
+            self.start(np.zeros(1, np.int64))
+            return
+        stream, moments = self.episode.stream, self.world._moments
+        visit, user, tick = stream.take_one(self.engine)
+        shown = stream.calendar.shown_one(visit, tick)
+        row = moments.row(shown)
+        tables = moments.offsets, moments.calendar, moments.notice
+        engine.begin(self.engine, visit, user, tick, shown, *tables, row)
 
     def look(self) -> Any:
         """What is shown of all lanes."""

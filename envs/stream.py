@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.envs import response
+from perennial.envs import engine, response
 from perennial.envs.calendars import Calendar
 from perennial.envs.moments import HOURS
 from perennial.envs.response import Lanes
@@ -35,6 +35,15 @@ class Stream:
             self._extend()
             found.append(self._take(missing))
         return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+
+    def take_one(self, place: Any) -> tuple[int, int, int]:
+        """visit, user, tick of the next visit; `place` is the world with its one lane, see `perennial.envs.engine`."""
+        while True:
+            index, self._first = engine.take(place, self._pending, self._chance, self._taken, self._first)
+            if index >= 0:
+                visit, user, tick = self._pending[:, index].tolist()
+                return visit, user, tick
+            self._extend()
 
     def open(self, lanes: Lanes, rows: NDArray[np.int64], starting: NDArray[np.int64]) -> None:
         """Begin the visits `starting` (3, n) in `rows`, as the calendar shows them."""
