@@ -97,14 +97,10 @@ def score(world: World, policy: Comparator, window: Window) -> Score:
     return Score(reward / pages, clicks / pages / slots, first_clicks / first_pages / slots, clicks / potential)
 
 
-def play(setting: Node, experiment: Experiment, seed: int, policy: str) -> Score:
-    """One policy in its own copy of the world that `setting` (world, drift, reward) describes."""
+def policy(name: str, world: World, before: Window, scored: Window) -> Comparator:
+    """The policy `name` of `POLICIES`: frozen at the window `before` the `scored` one, or static-best in it."""
     from perennial.experiments import comparators
-    from perennial.experiments.comparators import Window
 
-    world = _world(setting, seed)
-    scored = Window(experiment.start, experiment.start + experiment.scored_days - 1)
-    before = Window(experiment.history_start, experiment.start - 1)
     makers: dict[str, Callable[[], Comparator]] = {
         "random": lambda: comparators.Uniform(world),
         "popular": lambda: comparators.LoggedPopular(world),
@@ -113,7 +109,17 @@ def play(setting: Node, experiment: Experiment, seed: int, policy: str) -> Score
         "season-aware": lambda: comparators.SeasonAware(world),
         "moving": lambda: comparators.Moving(world),
     }
-    return score(world, makers[policy](), scored)
+    return makers[name]()
+
+
+def play(setting: Node, experiment: Experiment, seed: int, by: str) -> Score:
+    """One policy in its own copy of the world that `setting` (world, drift, reward) describes."""
+    from perennial.experiments.comparators import Window
+
+    world = _world(setting, seed)
+    scored = Window(experiment.start, experiment.start + experiment.scored_days - 1)
+    before = Window(experiment.history_start, experiment.start - 1)
+    return score(world, policy(by, world, before, scored), scored)
 
 
 def measure(settings: Sequence[Node], experiment: Experiment, seed: int, workers: int) -> list[Headroom]:

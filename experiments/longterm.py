@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RATES = (0.05, 0.1, 0.2, 0.4)
 FLOORS = (0.0, 0.3, 0.6)
-SEEDS = 8
+SEEDS = 24
 FIRST_DAY = "2010-09-02"
 DAYS = 90
 SHOP = {"n_users": 1200, "n_items": 2000, "visits_per_day": 100.0}
@@ -147,7 +147,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Console().print(table(found).rich())
     if options.out is not None:
-        picture(found).savefig(options.out, metadata={"Date": None} if options.out.suffix == ".svg" else None)
+        from perennial.experiments import figures
+
+        with figures.style():
+            picture(found).savefig(options.out, metadata={"Date": None} if options.out.suffix == ".svg" else None)
         print(f"written: {options.out}")
     return 0
 
