@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="perennial-longterm", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"worlds per setting (default {SEEDS})")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
-    parser.add_argument("--out", type=Path, help="also draw the curve into this file (.svg, .png)")
+    parser.add_argument("--out", type=Path, help="also draw the curve: <out>.svg and <out>.png")
     options = parser.parse_args(arguments)
     if options.seeds < 1 or options.workers < 1:
         parser.error("--seeds and --workers must be 1 or more.")
@@ -149,9 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out is not None:
         from perennial.experiments import figures
 
-        with figures.style():
-            picture(found).savefig(options.out, metadata={"Date": None} if options.out.suffix == ".svg" else None)
-        print(f"written: {options.out}")
+        print("written:", *figures.save(picture(found), options.out))
     return 0
 
 
