@@ -257,11 +257,16 @@ class World:
         return self.items_on(-np.inf)
 
     def items_on(self, day: float) -> dict[str, NDArray[Any]]:
-        """The item table as of `day`: rows of items not yet launched hold category 0, price 0 and features 0."""
+        """The item table as of `day`: rows of items not yet launched tell nothing.
+
+        They hold category 0, the median price of those that are known, and features 0.
+        """
         goods = self.catalogue
         table = {"category": goods.category.copy(), "price": goods.price.copy(), "features": goods.features.copy()}
-        for column in table.values():
-            column[goods.launch > day] = 0
+        hidden = goods.launch > day
+        if hidden.any():
+            for name, nothing in (("category", 0), ("price", np.median(goods.price[~hidden])), ("features", 0)):
+                table[name][hidden] = nothing
         return table
 
     @property

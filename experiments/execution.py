@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from perennial.agents.base import Agent, Feedback, Spaces
+from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
@@ -62,8 +62,13 @@ def build(run: Run) -> Parts:
     make = configuration.build
     world = make(run.world, "world", drift=make(run.drift, "drift"), reward=make(run.reward, "reward"), seed=run.seed)
     agent = partial(copy.deepcopy, make(run.agent, "agent"))
-    training = TrainingJob(agent, world.items, Spaces(**world.sizes), seed_of(run, 0))
+    training = TrainingJob(agent, items_of(world), Spaces(**world.sizes), seed_of(run, 0))
     return Parts(world, training, make(run.strategy, "strategy"))
+
+
+def items_of(world: World) -> Items | Callable[[int], Items]:
+    """The item table that training begins agents with; where items come and go, that of the hour."""
+    return (lambda tick: world.items_on(tick / HOURS)) if world.catalogue.churns else world.items
 
 
 def prepare(runs: Sequence[Run], advance: Advance) -> Path:
@@ -100,7 +105,7 @@ def _into_place(write: Callable[[Path], object], target: Path) -> None:
 def _live_through_history(run: Run, folder: Path, advance: Advance) -> None:
     """`popular`, refitted every night, serves the days before; its log and the visitors as it leaves them are kept."""
     parts, window = build(run), run.window
-    training = TrainingJob(Popular, parts.world.items, parts.training.spaces, seed_of(run, 2))
+    training = TrainingJob(Popular, items_of(parts.world), parts.training.spaces, seed_of(run, 2))
     strategy = Strategy(
         Schedule(days=1), LastDays(window.history_window_days), Never(), ImmediateRollout(), "cold", HOURS
     )

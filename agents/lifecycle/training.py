@@ -39,22 +39,27 @@ class TrainingJob:
 
     Arguments:
         build: makes an agent like the champion, before `begin`.
-        items, spaces: what the agent is begun with.
+        items, spaces: what the agent is begun with; where items come and go, `items` gives the table of an hour.
         seed: for `begin` of candidates; what they draw afterwards goes on from the champion's generator.
         rate: declared price of one row in one pass; a fit's figures may name their ``passes`` (1 if they do not).
     """
 
     def __init__(
-        self, build: Callable[[], Agent], items: Items, spaces: Spaces, seed: int = 0, rate: float = 1e-6
+        self,
+        build: Callable[[], Agent],
+        items: Items | Callable[[int], Items],
+        spaces: Spaces,
+        seed: int = 0,
+        rate: float = 1e-6,
     ) -> None:
         if rate < 0:
             raise ValueError(f"'rate' must be 0 or more. Got {rate}.")
         self.build, self.items, self.spaces, self.seed, self.rate = build, items, spaces, seed, rate
 
-    def fresh(self) -> Agent:
-        """An agent of the champion's kind that has learned nothing."""
+    def fresh(self, tick: int = 0) -> Agent:
+        """An agent of the champion's kind that has learned nothing, and knows the items of hour `tick`."""
         agent = self.build()
-        agent.begin(self.items, self.spaces, self.seed)
+        agent.begin(self.items(tick) if callable(self.items) else self.items, self.spaces, self.seed)
         return agent
 
     def run(self, order: TrainingOrder, log: FeedbackLog, champion: Agent, version: int = 0) -> Trained:
@@ -72,7 +77,7 @@ class TrainingJob:
 
     def _fit(self, order: TrainingOrder, pages: Feedback, champion: Agent) -> tuple[Agent, dict[str, float]]:
         """A copy of the champion learns; the champion is only read."""
-        candidate = self.fresh()
+        candidate = self.fresh(order.tick)
         candidate.restore({name: array.copy() for name, array in champion.state().items()})
         return candidate, candidate.fit(pages, order.start)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perennial.envs import Reward, World
-from perennial.envs.drift import NoDrift, Seasonal
+from perennial.envs.drift import CatalogueChurn, NoDrift, Seasonal
 from perennial.envs.dynamics import Dynamics
 from perennial.envs.world import Visits
 
@@ -90,6 +90,16 @@ def test_repeats_earn_nothing_and_every_response_is_consistent() -> None:
     assert not (r.not_interested & r.clicked).any()
     earned = r.clicked.sum(1) + 2.0 * r.carted.sum(1) + 5.0 * r.purchased.sum(1) - 0.5 * r.not_interested.sum(1)
     assert r.reward.tolist() == earned.tolist()
+
+
+def test_the_rows_of_items_to_come_tell_nothing() -> None:
+    world = World(seed=1, drift=CatalogueChurn(share=0.5), **SMALL)
+    launched = world.catalogue.launch <= 200.0
+    table, all_of_it = world.items_on(200.0), world.items_on(np.inf)
+    assert 0 < launched.sum() < len(launched)
+    for name, column in table.items():
+        assert np.array_equal(column[launched], all_of_it[name][launched])
+        assert len(np.unique(column[~launched])) == 1
 
 
 def test_loyalty_thins_the_stream_and_never_shifts_it() -> None:
