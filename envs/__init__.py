@@ -26,3 +26,4 @@ for _name, _arguments in _KINDS.items():
         vector_entry_point="perennial.envs.shop:ShopVectorEnv",
         kwargs=_arguments,
     )
+register(id="perennial/TabularShop-v0", entry_point="perennial.envs.tabular:TabularShopEnv")
