@@ -43,8 +43,9 @@ class TabularShop:
     ``loyalty_rate`` / 2. The clicked category's satiation rises by a level, the other's falls; where nothing is clicked
     or no visit happens, both fall. At loyalty 0 a visitor who does not come is gone with probability ``churn``.
 
-    Floor and rate are those assumed in the big world (`Dynamics`). Everything is exact float64: ``transition`` (S, A, S), ``reward`` (S, A), ``choice`` (S, A, K + 1) the chances of
-    the slots and of no click, given a visit. Rewards are discounted by ``discount`` a step.
+    Floor and rate are those assumed in the big world (`Dynamics`). Everything is exact float64: ``transition`` (S, A,
+    S), ``reward`` (S, A), ``choice`` (S, A, K + 1) the chances of the slots and of no click, given a visit. Rewards are
+    discounted by ``discount`` a step.
     """
 
     slate_size: int = 2
