@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from perennial.envs import actions, calendars, drift, engine, episodes, saving, scenarios, views
+from perennial.envs import actions, calendars, drift, engine, episodes, rendering, saving, scenarios, views
 from perennial.envs.notice import Ladder
 from perennial.envs.rewards import Reward
 from perennial.envs.validation import at_least
@@ -75,12 +75,13 @@ class ShopEnv(gym.Env[Any, Any]):
     v0: first form.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}
 
     def __init__(self, render_mode: str | None = None, **arguments: Any) -> None:
-        if render_mode is not None:
-            raise ValueError(f"'render_mode' must be None: this version draws nothing. Got {render_mode!r}.")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"'render_mode' must be None, 'ansi' or 'rgb_array'. Got {render_mode!r}.")
         self.render_mode = render_mode
+        self._scene: rendering.Scene | None = None
         self._faces = Faces(1, **arguments)
         self.observation_space = self._faces.view.space
         self.action_space = self._faces.actions.space()
@@ -94,18 +95,43 @@ class ShopEnv(gym.Env[Any, Any]):
         super().reset(seed=seed)
         self._faces.restart_if_asked(seed, options, self.np_random)
         self._faces.start_one()
+        self._scene = None
         return self._look()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
         faces = self._faces
         given = np.asarray(action)[None]
-        if type(faces.episode) is not episodes.Visit:
-            result, ended, cut = faces.respond(given)
+        if type(faces.episode) is not episodes.Visit or self.render_mode is not None:
+            result, ended, cut = self._served(given)
             observation, info = self._look()
             return observation, float(result.reward[0]), bool(ended[0]), bool(cut[0]), info
         slates = faces.slates(given)
         reward, terminated, truncated, seen, keys = engine.serve(faces.engine, slates[0])
         return faces.view.one(dict(zip(PARTS, seen))), reward, terminated, truncated, dict(zip(KEYS, keys))
+
+    def render(self) -> Any:
+        """The page served last: text with ANSI colours, or uint8 (540, 960, 3); None without a render mode."""
+        if self.render_mode is None:
+            return None
+        if self._scene is None:
+            self._faces.check_started("render")
+            shown = int(self._faces.visits.lanes.shown[0])
+            self._scene = rendering.waiting_scene(self.world, self._keys(), shown)
+        return (rendering.scene_text if self.render_mode == "ansi" else rendering.scene_image)(self._scene)
+
+    def _served(self, given: NDArray[Any]) -> tuple[Response, NDArray[np.bool_], NDArray[np.bool_]]:
+        """`Faces.respond`, and a note of the page for `render`."""
+        faces, lanes = self._faces, self._faces.visits.lanes
+        slates, keys = faces.slates(given), self._keys()
+        shown, before, items = int(lanes.shown[0]), int(lanes.clicks[0]), lanes.candidates[0, slates[0]].copy()
+        answer = faces.respond(given)
+        if self.render_mode is not None:
+            clicks = before + int(answer[0].clicked.sum())
+            self._scene = rendering.scene_of(faces.world, keys, shown, items, answer[0], clicks)
+        return answer
+
+    def _keys(self) -> dict[str, int]:
+        return {name: int(key[0]) for name, key in self.world.keys(self._faces.visits).items()}
 
     def save(self) -> dict[str, NDArray[Any]]:
         """The whole state, in mid-visit or not, as plain arrays; to disk by `perennial.envs.saving.write`."""
@@ -293,10 +319,14 @@ class Faces:
         """Begin episodes in the free lanes `rows`."""
         self.episode.start(self.visits.lanes, rows)
 
+    def check_started(self, call: str) -> None:
+        """Raise RuntimeError before the first reset."""
+        if not self._started:
+            raise RuntimeError(f"Call reset() before {call}().")
+
     def slates(self, given: Any) -> NDArray[np.int64]:
         """int64 (B, K): the slates that the actions `given` stand for; raises, with nothing changed, what is wrong."""
-        if not self._started:
-            raise RuntimeError("Call reset() before step().")
+        self.check_started("step")
         return self.actions.slates(given, self.visits.lanes.candidates, self._width)
 
     @property

@@ -124,7 +124,7 @@ def test_what_is_handed_out_is_the_callers_own() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: ShopEnv(render_mode="human"), ValueError, "'render_mode' must be None"),
+        (lambda: ShopEnv(render_mode="human"), ValueError, "'render_mode' must be None, 'ansi' or 'rgb_array'"),
         (lambda: gym.make(SHOP, seed=1), TypeError, r"takes its seed by reset\(seed=...\)"),
         (lambda: gym.make(SHOP, drift="seasnal"), ValueError, "'drift' must be one of .*Got 'seasnal'"),
         (lambda: gym.make_vec(SHOP, num_envs=200, **SMALL), ValueError, r"'num_envs' must lie in \[1, 150\]"),
