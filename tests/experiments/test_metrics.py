@@ -12,13 +12,11 @@ from perennial.experiments.metrics import Scorer, from_rows, summarise, to_rows
 
 
 class Known:
-    """Two candidates, worth 1 and 0.5 in either of two slots."""
+    """Two candidates, worth 1 and 0.5 in either of two slots; a page that shows the second twice misses 0.5 of 1.5."""
 
-    def values(self, visits: int) -> np.ndarray:
-        return np.tile([1.0, 0.5], (visits, 1))
-
-    def expected(self, per_slot: np.ndarray, slates: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(per_slot, slates, axis=1).sum(axis=1)
+    def score(self, visits: int, slates: np.ndarray) -> SimpleNamespace:
+        worth = np.where(slates == 0, 1.0, 0.5).sum(axis=1)
+        return SimpleNamespace(reward=worth, regret=1.5 - worth)
 
 
 def serve(scorer: Scorer, visits: list[int], page: int, clicked: list[list[int]]) -> None:
