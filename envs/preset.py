@@ -161,7 +161,9 @@ def load_visit_model() -> VisitModel:
 def preset_names() -> list[str]:
     """Names of the committed presets."""
     files = resources.files("perennial.envs.presets").iterdir()
-    return sorted(Path(f.name).stem for f in files if f.name.endswith(".json") and f.name != "visits.json")
+    return sorted(
+        Path(f.name).stem for f in files if f.name.endswith(".json") and f.name not in {"visits.json", "drifts.json"}
+    )
 
 
 @cache

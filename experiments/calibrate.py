@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _shop(options, given)
         elif options.what == "visits":
             _visits(options, given)
+        elif options.what == "drifts":
+            _drifts(options.census, options.data, options.out)
         elif options.what in SHOPS:
             recipe = SHOPS[options.what]
             _fit_shop(recipe.read(options.data), recipe.name, recipe.title, recipe.source, options)
@@ -108,6 +110,34 @@ def _fit_visits(log: ClickLog, source: Source, out: Path) -> None:
     model, paths = fit_visits(facts, source)
     _print_table("visits: goodness of fit (visits with a click)", visit_rows(facts, model, paths))
     write_atomically(out, visit_model_to_json(model))
+
+
+def _drifts(census: Path, data: Path, out: Path) -> None:
+    from perennial.envs.calibration import seasons
+    from perennial.envs.calibration.goodness import Row
+    from perennial.envs.calibration.recipes import THREE_YEARS, TRADES
+    from perennial.envs.calibration.turnover import fit_turnover
+    from perennial.envs.calibration.years import fit_years, read_trades
+    from perennial.envs.drift.fits import DriftFits, Tastes, Years
+
+    _say("seasons of whole trades over the years, then tastes over three years of purchases")
+    years, log = fit_years(read_trades(census)), THREE_YEARS.read(data)
+    weeks, effect = seasons.weekly(log), seasons.design_effect(log.baskets)
+    tastes = fit_turnover(log, seasons.fit_log_share(weeks, 3, effect))
+    found = DriftFits(
+        Years(TRADES, years.amplitude_sd, years.common_amplitude_sd, years.phase_sd_days, years.common_phase_sd_days),
+        Tastes(THREE_YEARS.source, tastes.share, tastes.knot_days, tastes.share_error, tastes.knot_days_error),
+    )
+    rest = f"{years.trades} trades, {years.years} years, noise taken off"
+    rows = [Row(name.replace("_", " "), None, getattr(found.years, name), rest) for name in vars(years) if "sd" in name]
+    rows.append(Row("share of tastes that moves", None, tastes.share, f"standard error {tastes.share_error:.2g}"))
+    rows.append(Row("days between knots", None, tastes.knot_days, f"standard error {tastes.knot_days_error:.2g}"))
+    rows += [
+        Row(f"likeness of orders {lag:.0f} days apart", likeness, None, "1 = at once, as fitted")
+        for lag, likeness in zip(tastes.lag, tastes.likeness, strict=True)
+    ]
+    _print_table("drifts", rows)
+    write_atomically(out, found.to_json())
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -169,6 +199,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="what", required=True, metavar="what", title="what to fit")
     _shop_options(commands.add_parser("shop", help="a preset from any purchase log", allow_abbrev=False))
     _visit_options(commands.add_parser("visits", help="the visit model from any click log", allow_abbrev=False))
+    drifts = commands.add_parser("drifts", help="how seasons shift and tastes turn over", allow_abbrev=False)
+    drifts.add_argument("--census", type=Path, required=True, help="monthly sales of whole trades, CSV")
+    drifts.add_argument("--data", type=Path, required=True, help="the folder that holds the marketplace's files")
     sources = {name: shop.source for name, shop in SHOPS.items()} | {name: log.source for name, log in VISITS.items()}
     for name, source in sources.items():
         known = commands.add_parser(name, help=source.name, allow_abbrev=False)

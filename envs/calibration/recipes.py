@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -113,6 +113,29 @@ CLOTHING_VISITS = VisitRecipe(
         "product": "model", "page": "page",
     },
 )  # fmt: skip
+
+TRADES = Source(
+    name="US Census Bureau, Monthly Retail Trade, by kind of business, not seasonally adjusted, 1992 to 2005",
+    licence="US Government work, public domain (17 USC 105)",
+    citation=(
+        "U.S. Census Bureau, Monthly Retail Trade Survey; the vintage shipped as dataset 'Retail' in "
+        "github.com/rjdverse/rjd3toolkit @bc51547."
+    ),
+    command=(
+        "perennial-calibrate drifts --census us_retail_sales_nsa_musd_1992_2005.csv --data amazon_open_ecommerce "
+        "--out drifts.json"
+    ),
+)
+
+THREE_YEARS = replace(
+    MARKETPLACE,
+    source=replace(
+        MARKETPLACE.source,
+        name="Open e-commerce 1.0 (Harvard Dataverse, doi:10.7910/DVN/YGLYDY), 2018-2020, 29 states",
+        command=TRADES.command,
+    ),
+    until=None,
+)
 
 SHOPS = {recipe.name: recipe for recipe in (GIFT_SHOP, MARKETPLACE)}
 VISITS = {recipe.name: recipe for recipe in (CLOTHING_VISITS,)}

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from perennial.envs.drift.base import Declaration, Drift, Floats, Offsets, Season, Setting
+from perennial.envs.drift.fits import load_drift_fits
 from perennial.envs.drift.seasonal import Seasonal
 from perennial.envs.preset import YEAR_DAYS, harmonics
 from perennial.envs.random_numbers import YEARS, draw, key_of, normal
@@ -26,17 +27,19 @@ class ShiftingSeasons(Drift):
 
     Arguments:
         strength: multiplies a and d, >= 0; at 0 the season is the same every year, which is the twin.
-        amplitude_sd, common_amplitude_sd: of a, its own and its common part; assumed.
-        phase_sd_days, common_phase_sd_days: of d, its own and its common part, days; assumed.
+        amplitude_sd, common_amplitude_sd: of a, its own and its common part; None: as fitted.
+        phase_sd_days, common_phase_sd_days: of d, its own and its common part, days; None: as fitted.
+
+    The fitted sizes are those of whole trades in the United States, 1992 to 2005: a single shop's may be larger.
     """
 
     def __init__(
         self,
         strength: float = 1.0,
-        amplitude_sd: float = 0.15,
-        phase_sd_days: float = 7.0,
-        common_amplitude_sd: float = 0.1,
-        common_phase_sd_days: float = 4.0,
+        amplitude_sd: float | None = None,
+        phase_sd_days: float | None = None,
+        common_amplitude_sd: float | None = None,
+        common_phase_sd_days: float | None = None,
     ) -> None:
         self.strength = at_least("drift.strength", strength, 0.0)
         given = {
@@ -45,7 +48,9 @@ class ShiftingSeasons(Drift):
             "common_amplitude_sd": common_amplitude_sd,
             "common_phase_sd_days": common_phase_sd_days,
         }
-        sizes = [at_least(f"drift.{name}", value, 0.0) for name, value in given.items()]
+        fitted = load_drift_fits().years
+        known = {name: getattr(fitted, name) if value is None else value for name, value in given.items()}
+        sizes = [at_least(f"drift.{name}", value, 0.0) for name, value in known.items()]
         self.own, self.common = np.array(sizes[:2]), np.array(sizes[2:])
 
     def deviations(self, days: Floats, setting: Setting) -> tuple[Floats, Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perennial.envs.drift.base import Declaration, Drift, Floats, Offsets, Setting, Turnover
+from perennial.envs.drift.fits import load_drift_fits
 from perennial.envs.drift.schedules import positive
 from perennial.envs.validation import at_least
 
@@ -12,11 +13,15 @@ class TasteDrift(Drift):
 
     Arguments:
         strength: multiplies the share, >= 0.
-        share: of the variance of tastes that moves; `strength` x `share` in [0, 1]. Assumed.
-        knot_days: days from one knot of the path to the next, > 0; what moved is forgotten after two of them. Assumed.
+        share: of the variance of tastes that moves; `strength` x `share` in [0, 1]. None: as fitted.
+        knot_days: days from one knot of the path to the next, > 0; what moved is forgotten after two of them.
+            None: as fitted.
     """
 
-    def __init__(self, strength: float = 1.0, share: float = 0.5, knot_days: float = 365.25) -> None:
+    def __init__(self, strength: float = 1.0, share: float | None = None, knot_days: float | None = None) -> None:
+        fitted = load_drift_fits().tastes
+        share = fitted.share if share is None else share
+        knot_days = fitted.knot_days if knot_days is None else knot_days
         self.strength = at_least("drift.strength", strength, 0.0)
         self.share = at_least("drift.share", share, 0.0)
         self.knot_days = positive("drift.knot_days", knot_days)

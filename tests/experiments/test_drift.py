@@ -45,7 +45,9 @@ def test_panels_hold_the_declared_path() -> None:
 
 
 def test_tastes_and_churn_are_drawn_as_shares() -> None:
-    tastes = panels(drift.build("tastes", SMALL, 0), 0, 731)[0].lines["tastes"]
+    tastes = panels(drift.build("tastes", [*SMALL, "drift.share=0.5", "drift.knot_days=365.25"], 0), 0, 731)[0].lines[
+        "tastes"
+    ]
     assert tastes[0] == 1
     assert tastes[-1] == pytest.approx(0.5, abs=0.01)
     churn = panels(drift.build("churn", ["world.n_users=100"], 0), 0, 366)[0].lines

@@ -29,7 +29,7 @@ def test_changes_add() -> None:
 
 def test_hooks_are_handed_on() -> None:
     shop, category = setting(), np.zeros(60, np.int32)
-    both = Composed([Seasonal(), TasteDrift(0.5), CatalogueChurn()])
+    both = Composed([Seasonal(), TasteDrift(0.5, share=0.5), CatalogueChurn()])
     assert both.turnover().share == 0.25
     lives, alone = both.lifetimes(category, shop), CatalogueChurn().lifetimes(category, shop)
     assert lives is not None
