@@ -81,7 +81,10 @@ class Oracle:
         shape = (len(rows), world.sizes["n_candidates"])
         view = self._view(visits, offsets)
         truth = Truth(np.empty(shape), np.empty(shape), np.empty(shape), view.persistence)
-        values.fill_truth(world._tables, world._state, visits.lanes, rows, view, truth.logit, truth.gain, truth.loss)
+        values.fill_truth(
+            world._tables, world._state, visits.lanes, rows, view, np.empty(shape, np.int64),
+            truth.logit, truth.gain, truth.loss,
+        )  # fmt: skip
         return truth
 
     def best_slates(

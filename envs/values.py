@@ -79,23 +79,22 @@ def fill_worth(items, item_values, item_category, weights, cart, n, gain, loss):
 
 
 @kernel
-def fill_page(tables, state, lanes, view, row, n, items, logit, gain, loss):
-    """Fill `items`, `logit`, `gain`, `loss` (M,) of the page in `row`, looked at with line `n` of `view`."""
-    for m in range(items.size):
-        items[m] = lanes.candidates[row, m]
-    fill_logits(
-        items, lanes.user[row], tables.user_latent, tables.item_latent, tables.item_values, tables.item_category,
-        view.need, n, view.price[n], state.satiation, lanes.focus[row], tables.focus, logit,
-    )  # fmt: skip
-    fill_worth(items, tables.item_values, tables.item_category, tables.weights, view.cart, n, gain, loss)
-
-
-@kernel
-def fill_truth(tables, state, lanes, rows, view, logit, gain, loss):
-    """`fill_page` for all of `rows` into arrays (n, M)."""
-    items = np.empty(lanes.candidates.shape[1], np.int64)
+def fill_truth(tables, state, lanes, rows, view, items, logit, gain, loss):
+    """Fill `items` int64 and `logit`, `gain`, `loss` float64 (n, M) of the pages in `rows`, looked at with `view`."""
+    # Arrays are taken out of their tuples once, as in `response.respond`.
+    user_latent, item_latent, item_values = tables.user_latent, tables.item_latent, tables.item_values
+    item_category, focus_table, weights = tables.item_category, tables.focus, tables.weights
+    candidates, user, focus, satiation = lanes.candidates, lanes.user, lanes.focus, state.satiation
+    need, cart, price = view.need, view.cart, view.price
     for n in range(rows.size):
-        fill_page(tables, state, lanes, view, rows[n], n, items, logit[n], gain[n], loss[n])
+        row = rows[n]
+        for m in range(items.shape[1]):
+            items[n, m] = candidates[row, m]
+        fill_logits(
+            items[n], user[row], user_latent, item_latent, item_values, item_category, need, n, price[n],
+            satiation, focus[row], focus_table, logit[n],
+        )  # fmt: skip
+        fill_worth(items[n], item_values, item_category, weights, cart, n, gain[n], loss[n])
 
 
 @kernel
@@ -220,20 +219,27 @@ def best_single(persistence, logit, chance, gain, loss, score, slates, n):
         worth = price = found
 
 
+PAGES = 64
+"""Pages whose candidates are valued at once: few enough to stay near the processor."""
+
+
 @kernel
 def score_slates(tables, rules, state, lanes, rows, view, slates, reward, clicks, best):
     """Fill (n,): expected `reward` and `clicks` of `slates` (n, K), and the `best` expected reward of any slate."""
-    top = np.empty((1, slates.shape[1]), np.int64)
-    count = lanes.candidates.shape[1]
-    logit, chance, gain, loss = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
-    score, table, items = np.empty(count), np.empty((count + 1, slates.shape[1] + 1)), np.empty(count, np.int64)
-    for n in range(rows.size):
-        fill_page(tables, state, lanes, view, rows[n], n, items, logit, gain, loss)
-        fill_logistic(logit, chance)
-        p = view.persistence[n]
-        reward[n], clicks[n] = slate_worth(rules.choice, p, slates, n, logit, chance, gain, loss)
-        best_slate(rules.choice, p, logit, chance, gain, loss, score, table, top, 0)
-        best[n] = slate_worth(rules.choice, p, top, 0, logit, chance, gain, loss)[0]
+    count, size = lanes.candidates.shape[1], slates.shape[1]
+    items, logit, gain, loss = _room(count)
+    chance, score, table = np.empty(count), np.empty(count), np.empty((count + 1, size + 1))
+    top, persistence = np.empty((1, size), np.int64), view.persistence
+    for first in range(0, rows.size, PAGES):
+        last = min(first + PAGES, rows.size)
+        part = View(view.need[first:last], view.cart[first:last], view.price[first:last], persistence[first:last])
+        fill_truth(tables, state, lanes, rows[first:last], part, items, logit, gain, loss)
+        for n in range(first, last):
+            p, at = persistence[n], n - first
+            fill_logistic(logit[at], chance)
+            reward[n], clicks[n] = slate_worth(rules.choice, p, slates, n, logit[at], chance, gain[at], loss[at])
+            best_slate(rules.choice, p, logit[at], chance, gain[at], loss[at], score, table, top, 0)
+            best[n] = slate_worth(rules.choice, p, top, 0, logit[at], chance, gain[at], loss[at])[0]
 
 
 @kernel
@@ -242,12 +248,25 @@ def fill_best(tables, rules, state, lanes, rows, view, bonus, weight, slates):
 
     `bonus` (N,) by item, times `weight` (n,) by page, is added to the gains.
     """
-    count = lanes.candidates.shape[1]
-    logit, chance, gain, loss = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
-    score, table, items = np.empty(count), np.empty((count + 1, slates.shape[1] + 1)), np.empty(count, np.int64)
-    for n in range(rows.size):
-        fill_page(tables, state, lanes, view, rows[n], n, items, logit, gain, loss)
-        for m in range(count):
-            gain[m] += weight[n] * bonus[items[m]]
-        fill_logistic(logit, chance)
-        best_slate(rules.choice, view.persistence[n], logit, chance, gain, loss, score, table, slates, n)
+    count, size = lanes.candidates.shape[1], slates.shape[1]
+    items, logit, gain, loss = _room(count)
+    chance, score, table = np.empty(count), np.empty(count), np.empty((count + 1, size + 1))
+    for first in range(0, rows.size, PAGES):
+        last = min(first + PAGES, rows.size)
+        part = View(view.need[first:last], view.cart[first:last], view.price[first:last], view.persistence[first:last])
+        fill_truth(tables, state, lanes, rows[first:last], part, items, logit, gain, loss)
+        for n in range(first, last):
+            at = n - first
+            for m in range(count):
+                gain[at, m] += weight[n] * bonus[items[at, m]]
+            fill_logistic(logit[at], chance)
+            best_slate(
+                rules.choice, part.persistence[at], logit[at], chance, gain[at], loss[at], score, table, slates, n
+            )
+
+
+@kernel
+def _room(count):
+    """Arrays (PAGES, count) for items, logits, gains and losses."""
+    shape = (PAGES, count)
+    return np.empty(shape, np.int64), np.empty(shape), np.empty(shape), np.empty(shape)
