@@ -18,12 +18,16 @@ from perennial.envs.drift import (
     Seasonal,
     ShiftingSeasons,
     Shock,
+    Shock2020,
     TasteDrift,
     Trend,
 )
 
 AUTUMN = 244
 """2010-09-02, days since the epoch: where the scored ninety days to 30 November begin."""
+
+WINTER_2020 = 3697
+"""2020-02-15: three and a half weeks before the shock."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,13 @@ SCENARIOS = (
     Scenario("GiftShopEverything", "all of it at once", "gift_shop", everything),
     Scenario("MarketplaceSeasons", "the fitted season, the same every year", "marketplace", Seasonal),
     Scenario("MarketplaceShiftingSeasons", "seasons that differ from year to year", "marketplace", ShiftingSeasons),
+    Scenario(
+        "MarketplaceShock2020",
+        "the spring of 2020",
+        "marketplace",
+        lambda: on_season(Shock2020()),
+        start_day=WINTER_2020,
+    ),
     Scenario("MarketplaceTastes", "each visitor's tastes wander", "marketplace", lambda: on_season(TasteDrift())),
 )
 """A control among them is one whose stale headroom is below 5 %: `perennial-headroom` measures it."""

@@ -116,17 +116,21 @@ def _drifts(census: Path, data: Path, out: Path) -> None:
     from perennial.envs.calibration import seasons
     from perennial.envs.calibration.goodness import Row
     from perennial.envs.calibration.recipes import THREE_YEARS, TRADES
+    from perennial.envs.calibration.shock import fit_shock
     from perennial.envs.calibration.turnover import fit_turnover
     from perennial.envs.calibration.years import fit_years, read_trades
-    from perennial.envs.drift.fits import DriftFits, Tastes, Years
+    from perennial.envs.drift.fits import DriftFits, Spring2020, Tastes, Years
 
     _say("seasons of whole trades over the years, then tastes over three years of purchases")
     years, log = fit_years(read_trades(census)), THREE_YEARS.read(data)
     weeks, effect = seasons.weekly(log), seasons.design_effect(log.baskets)
     tastes = fit_turnover(log, seasons.fit_log_share(weeks, 3, effect))
+    spring = fit_shock(log)
+    source = THREE_YEARS.source
     found = DriftFits(
         Years(TRADES, years.amplitude_sd, years.common_amplitude_sd, years.phase_sd_days, years.common_phase_sd_days),
-        Tastes(THREE_YEARS.source, tastes.share, tastes.knot_days, tastes.share_error, tastes.knot_days_error),
+        Tastes(source, tastes.share, tastes.knot_days, tastes.share_error, tastes.knot_days_error),
+        Spring2020(source, dict(spring.sizes), spring.half_life_days),
     )
     rest = f"{years.trades} trades, {years.years} years, noise taken off"
     rows = [Row(name.replace("_", " "), None, getattr(found.years, name), rest) for name in vars(years) if "sd" in name]
@@ -136,6 +140,11 @@ def _drifts(census: Path, data: Path, out: Path) -> None:
         Row(f"likeness of orders {lag:.0f} days apart", likeness, None, "1 = at once, as fitted")
         for lag, likeness in zip(tastes.lag, tastes.likeness, strict=True)
     ]
+    rows += [
+        Row(f"spring 2020: {name}", None, size, "log share at the peak, noise shrunk away")
+        for name, size in sorted(spring.sizes.items(), key=lambda pair: -abs(pair[1]))
+    ]
+    rows.append(Row("spring 2020: half-life, days", None, spring.half_life_days))
     _print_table("drifts", rows)
     write_atomically(out, found.to_json())
 

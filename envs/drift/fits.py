@@ -36,11 +36,21 @@ class Tastes:
 
 
 @dataclass(frozen=True)
+class Spring2020:
+    """What the spring of 2020 changed: ``sizes`` logits of share by category, ``half_life_days`` of what was left."""
+
+    source: Source
+    sizes: dict[str, float]
+    half_life_days: float
+
+
+@dataclass(frozen=True)
 class DriftFits:
     """All fitted sizes, as `envs/presets/drifts.json` keeps them."""
 
     years: Years
     tastes: Tastes
+    spring_2020: Spring2020
 
     def to_json(self) -> str:
         """The file's text, floats rounded to 6 significant digits."""
@@ -56,7 +66,8 @@ class DriftFits:
     def from_json(text: str) -> DriftFits:
         raw = json.loads(text)
         sources = {name: Source(**part.pop("source")) for name, part in raw.items()}
-        return DriftFits(Years(sources["years"], **raw["years"]), Tastes(sources["tastes"], **raw["tastes"]))
+        kinds = {"years": Years, "tastes": Tastes, "spring_2020": Spring2020}
+        return DriftFits(**{name: kind(sources[name], **raw[name]) for name, kind in kinds.items()})
 
 
 @cache

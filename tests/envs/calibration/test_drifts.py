@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 
 from perennial.envs.calibration import seasons
 from perennial.envs.calibration.recipes import THREE_YEARS
+from perennial.envs.calibration.shock import fit_shock
 from perennial.envs.calibration.tables import CalibrationError
 from perennial.envs.calibration.turnover import autocorrelation, fit_turnover
 from perennial.envs.calibration.years import fit_years, read_trades
 from perennial.envs.drift.fits import DriftFits, load_drift_fits
+from perennial.envs.preset import EPOCH
 
 
 def test_known_shifts_are_found_again() -> None:
@@ -60,6 +63,7 @@ class Orders:
     order_day: np.ndarray
     order_user: np.ndarray
     baskets: np.ndarray
+    categories: tuple[str, ...] = ()
 
 
 def test_a_known_turnover_is_found_again() -> None:
@@ -84,6 +88,37 @@ def test_a_known_turnover_is_found_again() -> None:
     assert found.share_error < 0.1
 
 
+def shocked(size: float) -> Orders:
+    """Three years of orders in eight categories; the first gains `size` logits from 11 March 2020 on."""
+    rng, first = np.random.default_rng(3), day_of("2018-01-01")
+    day = np.sort(rng.integers(first, day_of("2021-01-01"), 60_000))
+    logit = np.tile(np.linspace(0.5, -0.5, 8), (len(day), 1))
+    past = day - day_of("2020-05-23")
+    logit[:, 0] += np.where(day < day_of("2020-03-11"), 0.0, size * 0.5 ** (np.maximum(past, 0) / 115.0))
+    share = np.exp(logit) / np.exp(logit).sum(axis=1, keepdims=True)
+    return Orders(day, np.zeros(len(day), np.int64), rng.multinomial(2, share).astype(np.float64), tuple("abcdefgh"))
+
+
+def day_of(text: str) -> int:
+    return (date.fromisoformat(text) - date.fromisoformat(EPOCH)).days
+
+
+def test_a_known_shock_is_found_again() -> None:
+    found = fit_shock(shocked(1.0), 1)
+    share = np.exp(np.linspace(0.5, -0.5, 8))
+    share /= share.sum()
+    less = np.log(1 + share[0] * (np.e - 1))
+    assert found.sizes["a"] == pytest.approx(1 - less, abs=0.1)
+    assert found.sizes["d"] == pytest.approx(-less, abs=0.1)
+    assert found.half_life_days == pytest.approx(115, rel=0.35)
+
+
+def test_where_nothing_happened_next_to_nothing_is_found() -> None:
+    found = fit_shock(shocked(0.0), 1)
+    assert max(abs(size) for size in found.sizes.values()) < 0.06
+    assert found.noise_share > 0.5
+
+
 def test_the_committed_sizes_are_refitted(data: Path) -> None:
     fits, census = load_drift_fits(), data / "us_census_retail" / "us_retail_sales_nsa_musd_1992_2005.csv"
     years = fit_years(read_trades(census))
@@ -94,6 +129,9 @@ def test_the_committed_sizes_are_refitted(data: Path) -> None:
     tastes = fit_turnover(log, seasons.fit_log_share(weeks, 3, seasons.design_effect(log.baskets)))
     for name in ("share", "knot_days", "share_error", "knot_days_error"):
         assert getattr(tastes, name) == pytest.approx(getattr(fits.tastes, name), rel=1e-4)
+    spring = fit_shock(log)
+    assert spring.sizes == pytest.approx(fits.spring_2020.sizes, rel=1e-4)
+    assert spring.half_life_days == pytest.approx(fits.spring_2020.half_life_days, rel=1e-4)
 
 
 def test_the_file_keeps_its_sources() -> None:
