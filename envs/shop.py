@@ -412,6 +412,7 @@ DRIFTS: dict[str, type[drift.Drift]] = {
     "shifting_seasons": drift.ShiftingSeasons,
     "trend": drift.Trend,
     "shock": drift.Shock,
+    "shock_2020": drift.Shock2020,
     "regimes": drift.Regimes,
     "tastes": drift.TasteDrift,
     "population": drift.PopulationShift,
