@@ -12,8 +12,9 @@ from numba import types
 from numba.experimental import structref
 
 from perennial.envs.compiled import kernel
-from perennial.envs.observations import PAGE
-from perennial.envs.response import begin_visits, fill_observations, respond, take_visits
+from perennial.envs.observations import PAGE, fill_observations
+from perennial.envs.openings import begin_visits, take_visits
+from perennial.envs.response import respond
 from perennial.envs.world import World
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.envs.calendars import Calendar
+from perennial.envs.lanes import Lanes
 from perennial.envs.moments import HOURS
-from perennial.envs.response import Lanes
 from perennial.envs.stream import Saved, Stream
 from perennial.envs.world import Response, World
 

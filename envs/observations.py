@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from perennial.envs.compiled import copy_row, kernel
 from perennial.envs.notice import BOUND as NOTICE_BOUND
 from perennial.envs.preset import YEAR_DAYS
 
@@ -59,3 +60,29 @@ def empty_observations(n: int, sizes: dict[str, int]) -> dict[str, NDArray[Any]]
         "calendar": np.empty((n, CALENDAR), np.float32),
         "notice": np.empty((n, sizes["notice_dim"]), np.float32),
     }
+
+
+@kernel
+def fill_observations(
+    rules: Any, state: Any, lanes: Any, rows: Any, user_features: Any,
+    user: Any, history: Any, candidates: Any, page: Any, calendar: Any, notice: Any,
+) -> None:  # fmt: skip
+    """Copy what may be seen of `rows` into the arrays of an observation."""
+    clicked_last, visits = state.history, state.visits
+    own_candidates, own_calendar, own_notice = lanes.candidates, lanes.calendar, lanes.notice
+    user_of, page_of, clicks, quiet = lanes.user, lanes.page, lanes.clicks, lanes.quiet
+    limit = rules.page_limit
+    for n in range(rows.size):
+        row = rows[n]
+        u = user_of[row]
+        copy_row(user, n, user_features, u)
+        copy_row(history, n, clicked_last, u)
+        copy_row(candidates, n, own_candidates, row)
+        copy_row(calendar, n, own_calendar, row)
+        copy_row(notice, n, own_notice, row)
+        page[n, 0] = page_of[row] / limit
+        page[n, 1] = min(clicks[row] / 10.0, PAGE_BOUND)
+        page[n, 2] = 1.0 if page_of[row] > 0 and quiet[row] == 0 else 0.0
+        page[n, 3] = min(quiet[row] / 10.0, PAGE_BOUND)
+        page[n, 4] = 1.0 if visits[u] == 0 else 0.0
+        page[n, 5] = 1.0

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.envs.compiled import kernel
+from perennial.envs.compiled import inlined, kernel
 
 # One number per purpose; new purposes take the next free one.
 ARRIVAL_COUNT = 1
@@ -42,12 +42,12 @@ _24 = np.uint64(24)
 _TO_UNIT_32 = 1.0 / 2**32
 
 
-@kernel
+@inlined
 def philox4x32(c0, c1, c2, c3, k0, k1):
     """Four 32-bit words (as uint64) from a counter of four and a key of two: ten rounds."""
     for _ in range(10):
-        p0 = c0 * _M0
-        p1 = c2 * _M1
+        p0 = (c0 & _LOW) * _M0  # the masks change nothing, and tell the compiler of a 32 x 32 bit product
+        p1 = (c2 & _LOW) * _M1
         c0 = (p1 >> _32) ^ c1 ^ k0
         c1 = p1 & _LOW
         c2 = (p0 >> _32) ^ c3 ^ k1
@@ -57,7 +57,7 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@kernel
+@inlined
 def draw(key, purpose, visit, page, index):
     """Four 32-bit words for (purpose, visit, page, item or slot); `key` is a uint64 (2,) made by `key_of`.
 
@@ -71,27 +71,17 @@ def draw(key, purpose, visit, page, index):
 @kernel
 def philox_block(c0, c1, c2, c3, count, k0, k1):
     """`philox4x32` of the first `count` counters in uint64 (W,) each, in place; vectorised by the compiler."""
-    for _ in range(10):
-        for i in range(count):
-            p0 = (c0[i] & _LOW) * _M0
-            p1 = (c2[i] & _LOW) * _M1
-            a = (p1 >> _32) ^ c1[i] ^ k0
-            b = (p0 >> _32) ^ c3[i] ^ k1
-            c0[i] = a
-            c1[i] = p1 & _LOW
-            c2[i] = b
-            c3[i] = p0 & _LOW
-        k0 = (k0 + _W0) & _LOW
-        k1 = (k1 + _W1) & _LOW
+    for i in range(count):
+        c0[i], c1[i], c2[i], c3[i] = philox4x32(c0[i], c1[i], c2[i], c3[i], k0, k1)
 
 
-@kernel
+@inlined
 def unit(word):
     """float64 in (0, 1): the centre of the word's cell, so that neither end is ever drawn."""
     return (np.float64(np.int64(word)) + 0.5) * _TO_UNIT_32  # signed: a single instruction
 
 
-@kernel
+@inlined
 def normal(word_a, word_b):
     """A standard normal from two words (Box and Muller 1958)."""
     return np.sqrt(-2.0 * np.log(unit(word_a))) * np.cos(2.0 * np.pi * unit(word_b))

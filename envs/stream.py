@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.envs import engine, response
+from perennial.envs import engine, openings
 from perennial.envs.calendars import Calendar
+from perennial.envs.lanes import Lanes
 from perennial.envs.moments import HOURS
-from perennial.envs.response import Lanes
 from perennial.envs.world import World
 
 Saved = dict[str, NDArray[Any]]
@@ -64,7 +64,7 @@ class Stream:
         """int64 (3, up to count): of those drawn already."""
         out = np.empty(count, np.int64)
         world = self.world
-        found, _ = response.take_visits(
+        found, _ = openings.take_visits(
             self._pending, self._chance, self._taken, self._first, world._state, world._rules, out
         )
         rest = self._taken[self._first :]

@@ -15,8 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from perennial.envs.compiled import kernel
-from perennial.envs.response import (
+from perennial.envs.attraction import fill_attractions, fill_logistic, fill_need, logistic, persistence_of, taste_now
+from perennial.envs.compiled import inlined, kernel
+from perennial.envs.lanes import (
     BUY,
     CART,
     CASCADE,
@@ -25,12 +26,6 @@ from perennial.envs.response import (
     PRICE_SENSITIVITY,
     SENSITIVITY,
     SINGLE,
-    fill_logistic,
-    fill_logits,
-    fill_need,
-    logistic,
-    persistence_of,
-    taste_now,
 )
 
 Array = NDArray[Any]
@@ -66,7 +61,7 @@ def fill_view(tables, rules, lanes, rows, moments, view):
         view.persistence[n] = persistence_of(rules, lanes.patience[row], moments[0, 4 * categories + 2])
 
 
-@kernel
+@inlined
 def fill_worth(items, item_values, item_category, weights, cart, n, gain, loss):
     """Fill `gain` and `loss` float64 (M,) of `items` int64 (M,); `cart` (n, C) at line `n`."""
     for m in range(items.size):
@@ -86,18 +81,19 @@ def fill_truth(tables, state, lanes, rows, view, items, logit, gain, loss):
     item_category, focus_table, weights = tables.item_category, tables.focus, tables.weights
     candidates, user, focus, satiation = lanes.candidates, lanes.user, lanes.focus, state.satiation
     need, cart, price = view.need, view.cart, view.price
+    count = items.shape[1]
     for n in range(rows.size):
-        row = rows[n]
-        for m in range(items.shape[1]):
-            items[n, m] = candidates[row, m]
-        fill_logits(
-            items[n], user[row], user_latent, item_latent, item_values, item_category, need, n, price[n],
-            satiation, focus[row], focus_table, logit[n],
-        )  # fmt: skip
+        for m in range(count):
+            items[n, m] = candidates[rows[n], m]
+    fill_attractions(
+        rows.size, count, count, items.reshape(-1), rows, np.arange(rows.size), user, user_latent, item_latent,
+        item_values, item_category, need, price, satiation, focus, focus_table, logit.reshape(-1),
+    )  # fmt: skip
+    for n in range(rows.size):
         fill_worth(items[n], item_values, item_category, weights, cart, n, gain[n], loss[n])
 
 
-@kernel
+@inlined
 def seen_again(slates, n, k):
     """Whether slot `k` of slate `n` shows a candidate that an earlier slot shows."""
     repeated = False
@@ -106,7 +102,7 @@ def seen_again(slates, n, k):
     return repeated
 
 
-@kernel
+@inlined
 def slate_worth(choice, persistence, slates, n, logit, chance, gain, loss):
     """(expected reward, expected clicks) of slate `n` of `slates`, exact in each of the models; repeats count once."""
     reward, clicks, reach, total = 0.0, 0.0, 1.0, 1.0
@@ -236,7 +232,7 @@ def score_slates(tables, rules, state, lanes, rows, view, slates, reward, clicks
         fill_truth(tables, state, lanes, rows[first:last], part, items, logit, gain, loss)
         for n in range(first, last):
             p, at = persistence[n], n - first
-            fill_logistic(logit[at], chance)
+            fill_logistic(logit[at], chance, count)
             reward[n], clicks[n] = slate_worth(rules.choice, p, slates, n, logit[at], chance, gain[at], loss[at])
             best_slate(rules.choice, p, logit[at], chance, gain[at], loss[at], score, table, top, 0)
             best[n] = slate_worth(rules.choice, p, top, 0, logit[at], chance, gain[at], loss[at])[0]
@@ -259,7 +255,7 @@ def fill_best(tables, rules, state, lanes, rows, view, bonus, weight, slates):
             at = n - first
             for m in range(count):
                 gain[at, m] += weight[n] * bonus[items[at, m]]
-            fill_logistic(logit[at], chance)
+            fill_logistic(logit[at], chance, count)
             best_slate(
                 rules.choice, part.persistence[at], logit[at], chance, gain[at], loss[at], score, table, slates, n
             )

@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.envs import response, saving
+from perennial.envs import openings, response, saving
 from perennial.envs import visitors as visitors_module
 from perennial.envs.arrivals import Arrivals
 from perennial.envs.catalogue import Catalogue, generate_catalogue
 from perennial.envs.drift import Drift, Offsets, Season, Seasonal, Setting
 from perennial.envs.dynamics import EXPECTED_RETURN, Dynamics
+from perennial.envs.lanes import CASCADE, POSITION, SINGLE, Lanes, Rules, State, Tables, new_lanes, new_scratch
 from perennial.envs.moments import Moments
 from perennial.envs.notice import Ladder
-from perennial.envs.observations import CALENDAR, PAGE, empty_observations
+from perennial.envs.observations import CALENDAR, PAGE, empty_observations, fill_observations
 from perennial.envs.own_tables import read_catalogue, read_visitors
 from perennial.envs.preset import EPOCH, Preset, VisitModel, load_preset, load_visit_model
 from perennial.envs.random_numbers import key_of
-from perennial.envs.response import Lanes, Rules, State, Tables, new_lanes
 from perennial.envs.rewards import Reward
 from perennial.envs.validation import at_least, check_slates, one_of_type
 from perennial.envs.visitors import PATIENCE_SHARE, Visitors, generate_visitors
 
-CHOICES = {"position": response.POSITION, "cascade": response.CASCADE, "single": response.SINGLE}
+CHOICES = {"position": POSITION, "cascade": CASCADE, "single": SINGLE}
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class World:
         per_day = at_least("visits_per_day", per_day, 0.0) / EXPECTED_RETURN
         self._arrivals = Arrivals(self.preset, self.visitors, self._tables.key, per_day)
         self._moments = Moments(self.drift, self.setting, self._arrivals, self.ladder)
-        self._scratch = response.new_scratch(slate_size, n_items)
+        self._scratch = new_scratch(slate_size, n_items)
         self.reset()
 
     def _rule(self, model: VisitModel, page_limit: int) -> Rules:
@@ -366,7 +366,7 @@ class World:
     def _admit(self, waiting: Waiting, most: int) -> NDArray[np.int64]:
         """int64 (3, up to most): the earliest visits that are waiting and whose visitors are not in the shop."""
         out = np.empty(most, np.int64)
-        found, _ = response.take_visits(
+        found, _ = openings.take_visits(
             waiting.pending, waiting.chance, waiting.taken, 0, self._state, self._rules, out
         )
         return waiting.pending[:, out[:found]]
@@ -394,7 +394,7 @@ class World:
     def observe(self, visits: Visits) -> dict[str, NDArray[Any]]:
         """What may be seen of the open pages, as new arrays; see `envs.observations`."""
         seen = empty_observations(len(visits.rows), self.sizes)
-        response.fill_observations(
+        fill_observations(
             self._rules, self._state, visits.lanes, visits.rows, self.visitors.features,
             seen["user"], seen["history"], seen["candidates"], seen["page"], seen["calendar"], seen["notice"],
         )  # fmt: skip
@@ -437,7 +437,7 @@ class World:
         """
         moments, shown = self._moments, starting[2] if shown is None else shown
         which = moments.rows(shown)
-        response.begin_visits(
+        openings.begin_visits(
             self._tables, self._rules, self._state, lanes, rows, starting[0], starting[1], starting[2], shown,
             moments.offsets, moments.calendar, moments.notice, which, self._scratch,
         )  # fmt: skip

@@ -64,7 +64,7 @@ def _segments(world: World, population: Floats) -> dict[str, Floats]:
 
 
 def _likeness(world: World, moments: Floats) -> Floats:
-    """Expected correlation of a visitor's log-taste with the first moment's: see `envs.response.taste_now`."""
+    """Expected correlation of a visitor's log-taste with the first moment's: see `envs.attraction.taste_now`."""
     turnover = world.drift.turnover()
     place = moments / turnover.knot_days
     knot = np.floor(place)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.envs import World
-from perennial.envs.response import APPEAL, BUY, CART, NOT_INTERESTED, PRICE, QUALITY
+from perennial.envs.lanes import APPEAL, BUY, CART, NOT_INTERESTED, PRICE, QUALITY
 
 Floats = NDArray[Any]
 

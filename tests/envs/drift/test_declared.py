@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from perennial.envs import World
+from perennial.envs.attraction import persistence_of, taste_now
 from perennial.envs.drift import Composed, Drift, Offsets
-from perennial.envs.response import persistence_of, taste_now
 from perennial.experiments import configuration
 from perennial.experiments.drift import names
 from tests.envs.drift.shops import SMALL, day, setting
