@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.envs.compiled import kernel
+from perennial.envs.compiled import inlined, kernel
 from perennial.envs.preset import EPOCH, YEAR_DAYS, Preset, harmonics
 from perennial.envs.random_numbers import ARRIVAL, ARRIVAL_COUNT, draw, poisson, unit
 from perennial.envs.visitors import Visitors
@@ -35,6 +35,7 @@ class Arrivals:
         activity = np.diff(visitors.arrival_share, prepend=0.0)[self._order]
         self._share = np.cumsum(activity)
         self._share /= self._share[-1]
+        self._guide = np.searchsorted(self._share, np.arange(len(visitors) + 1) / len(visitors))
         regulars = int((visitors.segment == 0).sum())
         self._first = float(self._share[regulars - 1]) if regulars else 0.0
         hour, weekday = np.asarray(preset.hour), np.asarray(preset.weekday)
@@ -64,7 +65,7 @@ class Arrivals:
         start = self._first
         moved = np.where(population == 0.0, start, start / (start + (1 - start) * np.exp(population)))
         found = _draw_users(
-            self._key, first, counts, self._share, self._order, start, moved, self._stamp, pending, chance
+            self._key, first, counts, self._share, self._guide, self._order, start, moved, self._stamp, pending, chance
         )
         return pending[:, :found], chance[:found]
 
@@ -75,6 +76,7 @@ def _draw_users(
     first: Any,
     counts: Any,
     share: Any,
+    guide: Any,
     order: Any,
     start: Any,
     moved: Any,
@@ -99,7 +101,7 @@ def _draw_users(
                     point *= start / moved[t]
                 else:
                     point = start + (point - moved[t]) * (1.0 - start) / (1.0 - moved[t])
-            user = order[min(np.searchsorted(share, point), share.size - 1)]
+            user = order[place_of(point, share, guide)]
             if stamp[user] == mark:
                 continue
             stamp[user] = mark
@@ -109,3 +111,18 @@ def _draw_users(
             chance[found] = unit(c)
             found += 1
     return found
+
+
+@inlined
+def place_of(point: Any, share: Any, guide: Any) -> Any:
+    """The first place whose `share` is `point` or more, the last at the most: a search that starts near its end.
+
+    Guide table of Chen and Asau (1974), "On generating random variates from an empirical distribution", AIIE
+    Transactions 6(2): `guide` holds the place of each of N + 1 even steps from 0 to 1.
+    """
+    place = min(guide[np.int64(point * share.size)], share.size - 1)
+    while place > 0 and share[place - 1] >= point:
+        place -= 1
+    while share[place] < point and place < share.size - 1:
+        place += 1
+    return place
