@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from perennial.envs.attraction import fill_attractions, fill_logistic, fill_need, logistic, persistence_of, taste_now
-from perennial.envs.compiled import inlined, kernel
+from perennial.envs.compiled import compiled, inlined, kernel
 from perennial.envs.lanes import (
     BUY,
     CART,
@@ -136,7 +135,7 @@ def best_slate(choice, persistence, logit, chance, gain, loss, score, table, sla
         best_single(persistence, logit, chance, gain, loss, score, slates, n)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"nnan", "reassoc", "nsz"})
+@compiled(fastmath={"nnan", "reassoc", "nsz"})
 def greatest(score):
     """The greatest of `score`, none of them NaN; in any order, for it is the same in all."""
     best = score[0]
