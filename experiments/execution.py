@@ -28,6 +28,7 @@ from perennial.agents.popular import Popular
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
 from perennial.experiments import configuration, results, tensorboard
+from perennial.experiments.delivery import Delivery
 from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import HOURS, Scorer
 from perennial.experiments.results import Event, Result
@@ -50,6 +51,7 @@ class Parts:
     world: World
     training: TrainingJob
     strategy: Strategy
+    delivery: Delivery
 
 
 def seed_of(run: Run, purpose: int) -> int:
@@ -62,7 +64,8 @@ def build(run: Run) -> Parts:
     make, world = configuration.build, build_world(run.settings, run.seed)
     agent = partial(copy.deepcopy, make(run.agent, "agent"))
     training = TrainingJob(agent, items_of(world), Spaces(**world.sizes), seed_of(run, 0))
-    return Parts(world, training, make(run.strategy, "strategy"))
+    delivery = Delivery(make(run.feedback, "feedback"), run.seed, world.reward)
+    return Parts(world, training, make(run.strategy, "strategy"), delivery)
 
 
 def items_of(world: World) -> Items | Callable[[int], Items]:
@@ -114,12 +117,13 @@ def _live_through_history(run: Run, folder: Path, advance: Advance) -> None:
         training.fresh(), strategy.rollout, registry, window.history_exploration, seed_of(run, 3), before
     )
     log = FeedbackLog(folder / "log", parts.training.spaces)
-    loop = Loop(parts.world, deployment, strategy, training, log)
+    loop = Loop(parts.world, deployment, strategy, training, log, delivery=parts.delivery)
     loop.run(before + 1, window.start * HOURS - 1, lambda day: advance(1))
     registry.close()
     log.compact()
-    saved: dict[str, Any] = parts.world.save()
-    np.savez(folder / "world.npz", **saved)
+    for name, saved in (("delivery", parts.delivery.save()), ("world", parts.world.save())):
+        arrays: dict[str, Any] = saved
+        np.savez(folder / f"{name}.npz", **arrays)
 
 
 def _fit_first_version(run: Run, pages: Feedback) -> None:
@@ -161,8 +165,9 @@ def _clear(folder: Path) -> None:
 
 def _loop(run: Run, parts: Parts, registry: Registry) -> Loop:
     world, window = parts.world, run.window
-    with np.load(run.history / "world.npz") as saved:
-        world.restore(dict(saved))
+    with np.load(run.history / "world.npz") as visitors, np.load(run.history / "delivery.npz") as under_way:
+        world.restore(dict(visitors))
+        parts.delivery.restore(dict(under_way))
     agent: Agent = parts.training.fresh()
     agent.load(run.first_version)
     deployment = Deployment(
@@ -170,7 +175,10 @@ def _loop(run: Run, parts: Parts, registry: Registry) -> Loop:
     )
     log = FeedbackLog(run.history / "log", parts.training.spaces).fork(run.folder / "log")
     audit = Audit(run.folder / "decisions.jsonl")
-    return Loop(world, deployment, parts.strategy, parts.training, log, audit=audit, scorer=Scorer(Oracle(world)))
+    scorer = Scorer(Oracle(world))
+    loop = Loop(world, deployment, parts.strategy, parts.training, log, audit=audit, scorer=scorer)
+    loop.delivery = parts.delivery
+    return loop
 
 
 def _result(run: Run, loop: Loop) -> Result:

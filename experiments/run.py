@@ -78,6 +78,7 @@ class Run:
     world: Node
     drift: Node
     reward: Node
+    feedback: Node
     agent: Node
     strategy: Node
     experiment: Node
@@ -112,7 +113,8 @@ class Run:
     @cached_property
     def history(self) -> Path:
         """Where the time before the scored window is kept, shared by all agents and strategies."""
-        parts = [self.world, self.drift, self.reward, asdict(self.window), self.seed, results.code_digest()]
+        shop = [self.world, self.drift, self.reward, self.feedback]
+        parts = [*shop, asdict(self.window), self.seed, results.code_digest()]
         name = f"{self.drift_name}-seed{self.seed}-{results.digest(parts)[:8]}"
         return Path(self.output) / self.collection / "history" / name
 
@@ -138,7 +140,7 @@ class Run:
         return "finished" if (done.configuration, done.code) == (self.digest, results.code_digest()) else "stale"
 
 
-PARTS = ("world", "drift", "reward", "agent", "strategy", "experiment")
+PARTS = ("world", "drift", "reward", "feedback", "agent", "strategy", "experiment")
 
 
 def build_world(setting: Node, seed: int) -> World:
@@ -160,7 +162,7 @@ def _run(node: Node, choices: dict[str, str], arm: str = "") -> Run:
         run = Run(**values, arm=arm or f"{choices['agent']}-{choices['strategy']}", drift_name=choices["drift"])
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    for part in ("drift", "reward", "agent", "strategy", "experiment"):
+    for part in ("drift", "reward", "feedback", "agent", "strategy", "experiment"):
         configuration.build(getattr(run, part), part)
     return run
 

@@ -262,7 +262,11 @@ class FeedbackLog:
         """`pages` with what came for them on the open day."""
         late = [without_extras(h.feedback) for tick, h in self._open.old.items() if first_tick <= tick <= last_tick]
         if late:
-            pages = Feedback.concatenate([pages, *late])
+            came = Feedback.concatenate(late)
+            known = self._store.read("conversions", int(came.keys.tick.min()) // HOURS, self.last_day)
+            if known is not None:  # told before their page
+                came = told.join(came, told.from_frame(known))
+            pages = Feedback.concatenate([pages, came])
             pages = pages.take(in_order(pages))
         return told.join(pages, self._open.conversions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -68,6 +69,15 @@ def arrays(feedback: Feedback) -> dict[str, NDArray[Any]]:
     flat = {name: getattr(feedback.keys, name) for name in KEYS}
     flat |= {f"seen_{name}": feedback.observations[name] for name in OBSERVED}
     return flat | {name: getattr(feedback, name) for name in (*PER_SLOT, *PER_PAGE)}
+
+
+def from_arrays(flat: Mapping[str, NDArray[Any]]) -> Feedback:
+    """The pages whose arrays `flat` holds, as `arrays` gave them."""
+    return Feedback(
+        keys=Keys(**{name: flat[name] for name in KEYS}),
+        observations={name: flat[f"seen_{name}"] for name in OBSERVED},
+        **{name: flat[name] for name in (*PER_SLOT, *PER_PAGE)},
+    )
 
 
 def content_hash(feedback: Feedback) -> str:

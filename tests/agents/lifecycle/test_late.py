@@ -157,7 +157,11 @@ def test_a_conversion_may_come_before_its_page_or_without_it(tmp_path: Path) -> 
     log = FeedbackLog(tmp_path / "log", SPACES)
     day_of(log, 0, plain(3, [1]))
     day_of(log, 1, conversions=told((30, 2, 0, 0, PURCHASE, 4, 1.0), (30, 77, 0, 0, PURCHASE, 4, 1.0)))
-    day_of(log, 2, plain(4, [2]))
+    log.append(plain(4, [2]))
+    log.close(2 * 24 + 23)
+    evening = log.read(0, 0)
+    log.commit(2)
+    assert_equal(evening, log.read(0, 0))
     assert log.read(0, 0).keys.visit.tolist() == [1, 2]
     assert log.read(0, 0).purchased[:, 0].tolist() == [False, True]
     assert log.read(0, 0).reward.tolist() == [2.0, 3.0]
