@@ -73,11 +73,9 @@ def arrays(feedback: Feedback) -> dict[str, NDArray[Any]]:
 
 def from_arrays(flat: Mapping[str, NDArray[Any]]) -> Feedback:
     """The pages whose arrays `flat` holds, as `arrays` gave them."""
-    return Feedback(
-        keys=Keys(**{name: flat[name] for name in KEYS}),
-        observations={name: flat[f"seen_{name}"] for name in OBSERVED},
-        **{name: flat[name] for name in (*PER_SLOT, *PER_PAGE)},
-    )
+    fields: dict[str, Any] = {name: flat[name] for name in (*PER_SLOT, *PER_PAGE)}
+    keys, observations = {name: flat[name] for name in KEYS}, {name: flat[f"seen_{name}"] for name in OBSERVED}
+    return Feedback(keys=Keys(**keys), observations=observations, **fields)
 
 
 def content_hash(feedback: Feedback) -> str:
