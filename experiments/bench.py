@@ -47,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table of speeds, or with --scale what a large shop takes."""
     parser = argparse.ArgumentParser(prog="perennial-bench", description=__doc__)
     parser.add_argument("--scale", action="store_true", help="build and run 1,000,000 visitors x 100,000 items instead")
-    scale() if parser.parse_args(arguments).scale else (speed(), peers.compare())
+    if parser.parse_args(arguments).scale:
+        scale()
+        return
+    speed()
+    peers.compare()
 
 
 def scale() -> None:
