@@ -191,11 +191,18 @@ def _result(run: Run, loop: Loop) -> Result:
         "updates": float(sum(line["kind"] == "update" and line["verdict"] == "trained" for line in trainings)),
         "failed_trainings": float(sum(line["verdict"] == "failed" for line in trainings)),
         "training_price": float(sum(line["price"] for line in trainings)),
+        **_faults(loop),
     }
     events = [*(Event(day, "retrain") for day in fits), *(Event(day, "alarm") for day in alarms)]
     scorer = loop.scorer
     assert isinstance(scorer, Scorer)
     return Result(run.arm, run.drift_name, run.seed, scorer.days(), events, run.digest, results.code_digest(), figures)
+
+
+def _faults(loop: Loop) -> dict[str, float]:
+    """What the log says of its own faults, the time before included; nothing where there was none."""
+    counts = {**loop.log.counts, **loop.log.late_counts}
+    return {name: float(n) for name, n in counts.items() if n and name != "pages"}
 
 
 def _timings(loop: Loop) -> dict[str, float]:

@@ -25,15 +25,6 @@ class Fault(ABC):
         """The reports as they are after it."""
 
 
-class NoFaults(Fault):
-    """Everything arrives at once, once, as it was."""
-
-    stream = 0
-
-    def apply(self, reports: Reports, noise: Noise) -> Reports:
-        return reports
-
-
 class ComposedFaults(Fault):
     """Several faults, one after the other in the order of `parts`: what the first loses, the second cannot copy.
 

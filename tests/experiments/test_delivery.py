@@ -258,3 +258,6 @@ def test_a_run_with_every_fault(tmp_path: Path, name: str) -> None:
     assert 0 < result.scores.ctr < 1
     assert result.retrains == 2
     assert result.figures["failed_trainings"] == 0
+    named = {"duplication": {"duplicates"}, "late_arrival": {"late_pages"}, "delayed_conversions": {"conversions"}}
+    found = set(result.figures) - {"updates", "failed_trainings", "training_price"}
+    assert found == named.get(name, {"duplicates", "late_pages", "conversions"} if name == "messy" else set())
