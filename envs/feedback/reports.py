@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,9 @@ from perennial.envs.random_numbers import FEEDBACK, draw, unit
 
 CART, PURCHASE = 0, 1
 """Kinds of conversions."""
+
+PER_REPORT = ("row", "copy", "due", "clicked", "carted", "purchased", "not_interested")
+"""What `Reports` hold for each report."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -99,23 +102,18 @@ class Reports:
 
     def take(self, rows: NDArray[Any]) -> Reports:
         """The reports of pages in `rows` (indices or a mask), in that order; all that is told stays."""
-        kept = {f.name: getattr(self, f.name) for f in fields(self)}
-        per_report = ("row", "copy", "due", "clicked", "carted", "purchased", "not_interested")
-        return Reports(**kept | {name: kept[name][rows] for name in per_report})
+        return replace(self, **{name: getattr(self, name)[rows] for name in PER_REPORT})
 
     def __add__(self, other: Reports) -> Reports:
         """The reports of both, which are about the same pages."""
-        kept = {f.name: getattr(self, f.name) for f in fields(self)}
-        per_report = ("row", "copy", "due", "clicked", "carted", "purchased", "not_interested")
-        joined = {name: np.concatenate([kept[name], getattr(other, name)]) for name in per_report}
-        return Reports(**kept | joined | {"told": self.told + other.told})
+        joined = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in PER_REPORT}
+        return replace(self, **joined, told=self.told + other.told)
 
     def reward(self, weights: NDArray[np.float64]) -> NDArray[np.float32]:
         """float32 (R,): what the page earned according to each report; `weights` see `Reward.weights`."""
-        click, cart, purchase, annoyed = weights
-        counts = (flags.sum(axis=1) for flags in (self.clicked, self.carted, self.purchased, self.not_interested))
-        clicks, carts, purchases, waved = counts
-        return (click * clicks + cart * carts + purchase * purchases - annoyed * waved).astype(np.float32)
+        flags = (self.clicked, self.carted, self.purchased, self.not_interested)
+        click, cart, purchase, annoyed = (weight * f.sum(axis=1) for weight, f in zip(weights, flags, strict=True))
+        return (click + cart + purchase - annoyed).astype(np.float32)
 
 
 @dataclass(frozen=True)

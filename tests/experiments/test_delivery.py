@@ -251,13 +251,15 @@ def test_a_wave_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [n if n == "messy" else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
 def test_a_run_with_every_fault(tmp_path: Path, name: str) -> None:
     words = ["agent=popular", "strategy=nightly", f"feedback={name}", "reward=purchases", f"output={tmp_path}"]
-    small = ["world.n_users=200", "world.n_items=200", "world.visits_per_day=40", "experiment.scored_days=2"]
-    result = in_this_process(
-        run.compose([*words, *small, "experiment.history_days=3", "experiment.history_window_days=2"]), print
-    )
+    small = ["world.n_users=200", "world.n_items=200", "world.visits_per_day=40", "experiment.scored_days=4"]
+    done = run.compose([*words, *small, "experiment.history_days=3", "experiment.history_window_days=2"])
+    result = in_this_process(done, print)
     assert 0 < result.scores.ctr < 1
-    assert result.retrains == 2
+    assert result.retrains == 4
     assert result.figures["failed_trainings"] == 0
     named = {"duplication": {"duplicates"}, "late_arrival": {"late_pages"}, "delayed_conversions": {"conversions"}}
     found = set(result.figures) - {"updates", "failed_trainings", "training_price"}
     assert found == named.get(name, {"duplicates", "late_pages", "conversions"} if name == "messy" else set())
+    sold = pl.read_delta(str(done.folder / "log" / "conversions"))
+    carried = sold.filter((pl.col("page_tick") < done.window.start * 24) & (pl.col("tick") >= done.window.start * 24))
+    assert (len(carried) > 0) == (name in ("messy", "delayed_conversions"))  # told after the history, sold before
