@@ -20,6 +20,7 @@ from perennial.agents.popular import Popular
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
 from perennial.envs.shop import ShopEnv, ShopVectorEnv
+from perennial.experiments import peers
 from perennial.experiments.numpy_shop import NumpyShop
 
 SIZES: dict[str, Any] = {
@@ -46,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table of speeds, or with --scale what a large shop takes."""
     parser = argparse.ArgumentParser(prog="perennial-bench", description=__doc__)
     parser.add_argument("--scale", action="store_true", help="build and run 1,000,000 visitors x 100,000 items instead")
-    scale() if parser.parse_args(arguments).scale else speed()
+    if parser.parse_args(arguments).scale:
+        scale()
+        return
+    speed()
+    peers.compare()
 
 
 def scale() -> None:

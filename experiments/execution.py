@@ -28,10 +28,11 @@ from perennial.agents.popular import Popular
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
 from perennial.experiments import configuration, results, tensorboard
+from perennial.experiments.delivery import Delivery
 from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import HOURS, Scorer
 from perennial.experiments.results import Event, Result
-from perennial.experiments.run import Run
+from perennial.experiments.run import Run, build_world
 
 Advance = Callable[[int], object]
 """Told how many simulated days have passed."""
@@ -50,6 +51,7 @@ class Parts:
     world: World
     training: TrainingJob
     strategy: Strategy
+    delivery: Delivery
 
 
 def seed_of(run: Run, purpose: int) -> int:
@@ -59,11 +61,11 @@ def seed_of(run: Run, purpose: int) -> int:
 
 def build(run: Run) -> Parts:
     """Everything the run needs; what is wrong shows here, before a file is written."""
-    make = configuration.build
-    world = make(run.world, "world", drift=make(run.drift, "drift"), reward=make(run.reward, "reward"), seed=run.seed)
+    make, world = configuration.build, build_world(run.settings, run.seed)
     agent = partial(copy.deepcopy, make(run.agent, "agent"))
     training = TrainingJob(agent, items_of(world), Spaces(**world.sizes), seed_of(run, 0))
-    return Parts(world, training, make(run.strategy, "strategy"))
+    delivery = Delivery(make(run.feedback, "feedback"), run.seed, world.reward)
+    return Parts(world, training, make(run.strategy, "strategy"), delivery)
 
 
 def items_of(world: World) -> Items | Callable[[int], Items]:
@@ -115,12 +117,13 @@ def _live_through_history(run: Run, folder: Path, advance: Advance) -> None:
         training.fresh(), strategy.rollout, registry, window.history_exploration, seed_of(run, 3), before
     )
     log = FeedbackLog(folder / "log", parts.training.spaces)
-    loop = Loop(parts.world, deployment, strategy, training, log)
+    loop = Loop(parts.world, deployment, strategy, training, log, delivery=parts.delivery)
     loop.run(before + 1, window.start * HOURS - 1, lambda day: advance(1))
     registry.close()
     log.compact()
-    saved: dict[str, Any] = parts.world.save()
-    np.savez(folder / "world.npz", **saved)
+    for name, saved in (("delivery", parts.delivery.save()), ("world", parts.world.save())):
+        arrays: dict[str, Any] = saved
+        np.savez(folder / f"{name}.npz", **arrays)
 
 
 def _fit_first_version(run: Run, pages: Feedback) -> None:
@@ -162,8 +165,9 @@ def _clear(folder: Path) -> None:
 
 def _loop(run: Run, parts: Parts, registry: Registry) -> Loop:
     world, window = parts.world, run.window
-    with np.load(run.history / "world.npz") as saved:
-        world.restore(dict(saved))
+    with np.load(run.history / "world.npz") as visitors, np.load(run.history / "delivery.npz") as under_way:
+        world.restore(dict(visitors))
+        parts.delivery.restore(dict(under_way))
     agent: Agent = parts.training.fresh()
     agent.load(run.first_version)
     deployment = Deployment(
@@ -171,7 +175,10 @@ def _loop(run: Run, parts: Parts, registry: Registry) -> Loop:
     )
     log = FeedbackLog(run.history / "log", parts.training.spaces).fork(run.folder / "log")
     audit = Audit(run.folder / "decisions.jsonl")
-    return Loop(world, deployment, parts.strategy, parts.training, log, audit=audit, scorer=Scorer(Oracle(world)))
+    scorer = Scorer(Oracle(world))
+    loop = Loop(world, deployment, parts.strategy, parts.training, log, audit=audit, scorer=scorer)
+    loop.delivery = parts.delivery
+    return loop
 
 
 def _result(run: Run, loop: Loop) -> Result:
@@ -184,11 +191,18 @@ def _result(run: Run, loop: Loop) -> Result:
         "updates": float(sum(line["kind"] == "update" and line["verdict"] == "trained" for line in trainings)),
         "failed_trainings": float(sum(line["verdict"] == "failed" for line in trainings)),
         "training_price": float(sum(line["price"] for line in trainings)),
+        **_faults(loop),
     }
     events = [*(Event(day, "retrain") for day in fits), *(Event(day, "alarm") for day in alarms)]
     scorer = loop.scorer
     assert isinstance(scorer, Scorer)
     return Result(run.arm, run.drift_name, run.seed, scorer.days(), events, run.digest, results.code_digest(), figures)
+
+
+def _faults(loop: Loop) -> dict[str, float]:
+    """What the log says of its own faults, the time before included; nothing where there was none."""
+    counts = {**loop.log.counts, **loop.log.late_counts}
+    return {name: float(n) for name, n in counts.items() if n and name != "pages"}
 
 
 def _timings(loop: Loop) -> dict[str, float]:

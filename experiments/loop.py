@@ -18,6 +18,7 @@ from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.lifecycle.timings import Timings
 from perennial.agents.lifecycle.training import TrainingJob
+from perennial.experiments.delivery import Delivery
 
 
 class World(Protocol):
@@ -71,6 +72,7 @@ class Loop:
     audit: Audit = field(default_factory=Audit)
     scorer: Scorer = field(default_factory=NoScorer)
     timings: Timings = field(default_factory=Timings)
+    delivery: Delivery = field(default_factory=Delivery)
 
     def run(self, first_tick: int, last_tick: int, progress: Callable[[int], object] | None = None) -> None:
         """Live through some hours, both included, whole days from hour 0; `progress` hears of each day that ended."""
@@ -82,8 +84,9 @@ class Loop:
         step = self.strategy.step_hours
         for tick in range(first_tick + step - 1, last_tick + 1, step):
             self._serve(tick - step + 1, tick)
+            self.delivery.deliver(self.log, tick - step + 1, tick)
             pages = self.log.close(tick)
-            self.monitor.update(pages, tick)
+            self.monitor.update(pages, tick, self.log.converted())
             self._learn(tick)
             self._roll_out(pages, tick)
             if (tick + 1) % HOURS == 0:
@@ -102,7 +105,8 @@ class Loop:
             self.scorer.before(visits, served.decision.slates)
             answer = self.world.respond(visits, served.decision.slates)
             self.scorer.after(keys, answer)
-            self.log.append(as_feedback(keys, observations, served, answer), served.arm, served.revision)
+            pages = as_feedback(keys, observations, served, answer)
+            self.delivery.send(self.log, pages, served.arm, served.revision)
 
     def _learn(self, tick: int) -> None:
         """Ask the strategy, and carry out what it orders."""

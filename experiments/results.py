@@ -97,7 +97,7 @@ def code_digest() -> str:
     import perennial.envs
 
     here = Path(__file__).parent
-    files = [here / f"{name}.py" for name in ("loop", "execution", "metrics", "results")]
+    files = [here / f"{name}.py" for name in ("loop", "delivery", "execution", "metrics", "results")]
     for package in (perennial.envs, perennial.agents):
         root = Path(str(package.__file__)).parent
         found = (path for path in root.rglob("*") if path.suffix in {".py", ".json"})

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from perennial.envs.preset import EPOCH
 from perennial.experiments import configuration, results
 from perennial.experiments.configuration import ConfigurationError, Node
 from perennial.experiments.threads import one_thread
+
+if TYPE_CHECKING:
+    from perennial.envs import World
 
 WORLD_GETS = {"world": {"drift", "seed", "reward"}}
 """Arguments of the world that the run hands over itself."""
@@ -75,6 +78,7 @@ class Run:
     world: Node
     drift: Node
     reward: Node
+    feedback: Node
     agent: Node
     strategy: Node
     experiment: Node
@@ -109,7 +113,8 @@ class Run:
     @cached_property
     def history(self) -> Path:
         """Where the time before the scored window is kept, shared by all agents and strategies."""
-        parts = [self.world, self.drift, self.reward, asdict(self.window), self.seed, results.code_digest()]
+        shop = [self.world, self.drift, self.reward, self.feedback]
+        parts = [*shop, asdict(self.window), self.seed, results.code_digest()]
         name = f"{self.drift_name}-seed{self.seed}-{results.digest(parts)[:8]}"
         return Path(self.output) / self.collection / "history" / name
 
@@ -135,7 +140,14 @@ class Run:
         return "finished" if (done.configuration, done.code) == (self.digest, results.code_digest()) else "stale"
 
 
-PARTS = ("world", "drift", "reward", "agent", "strategy", "experiment")
+PARTS = ("world", "drift", "reward", "feedback", "agent", "strategy", "experiment")
+
+
+def build_world(setting: Node, seed: int) -> World:
+    """The world that `setting` (its nodes world, drift and reward) describes; raises ConfigurationError if none."""
+    parts = {name: configuration.build(setting[name], name) for name in ("drift", "reward")}
+    world: World = configuration.build(setting["world"], "world", **parts, seed=seed)
+    return world
 
 
 def compose(overrides: Sequence[str], arm: str = "", **kept: Any) -> Run:
@@ -150,7 +162,7 @@ def _run(node: Node, choices: dict[str, str], arm: str = "") -> Run:
         run = Run(**values, arm=arm or f"{choices['agent']}-{choices['strategy']}", drift_name=choices["drift"])
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    for part in ("drift", "reward", "agent", "strategy", "experiment"):
+    for part in ("drift", "reward", "feedback", "agent", "strategy", "experiment"):
         configuration.build(getattr(run, part), part)
     return run
 

@@ -69,7 +69,7 @@ def test_world_from_yaml_is_the_world_from_python() -> None:
     assert all(np.array_equal(pages[0][key], pages[1][key]) for key in pages[0])
 
 
-@pytest.mark.parametrize("group", ["world", "drift", "reward", "agent", "strategy", "experiment"])
+@pytest.mark.parametrize("group", ["world", "drift", "reward", "feedback", "agent", "strategy", "experiment"])
 def test_every_yaml_composes_and_builds(group: str) -> None:
     assert options_of(group)
     for name in options_of(group):
