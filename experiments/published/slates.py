@@ -81,7 +81,7 @@ class Case:
         x, clicks = agent.rows(self.seen), self.seen.clicked.ravel().astype(np.float64)
         V = agent.ridge * np.eye(x.shape[1]) + x.T @ x
         pair = agent.described(self.one.observations, self.one.observations["candidates"])[0].astype(np.float64)
-        return pair[0] - pair[1], np.linalg.solve(V, x.T @ clicks), V, x, clicks
+        return pair[0] - pair[1], np.asarray(np.linalg.solve(V, x.T @ clicks)), V, x, clicks
 
 
 def lints_chance(case: Case) -> float:
