@@ -31,13 +31,3 @@ def lengths(x: Floats, root: Floats) -> Floats:
     """float64 (..., M): |x' root| of each of M rows (..., M, d), the root of x' (root root') x."""
     turned = x @ root
     return np.sqrt(np.einsum("...i,...i->...", turned, turned))
-
-
-def add_outer(inverse: Floats, x: Floats) -> Floats:
-    """float64 (..., d, d): (V + x x')^-1 from the symmetric V^-1 (Sherman and Morrison 1950).
-
-    One row at a time this is d times cheaper than a new factor; errors add up over many rows, so what is saved is V.
-    """
-    turned = apply(inverse, x)
-    shrink = 1.0 + np.einsum("...i,...i->...", x, turned)
-    return inverse - turned[..., :, None] * turned[..., None, :] / shrink[..., None, None]

@@ -66,8 +66,9 @@ class Cusum(Alarm):
         self.sums = np.zeros(2)  # upward, downward
 
     def watch(self, ticks: NDArray[np.int64], values: Floats) -> int:
-        hours, first = np.unique(ticks, return_index=True)
-        moments = np.stack([np.ones_like(values), values, values**2])
+        order = np.argsort(ticks, kind="stable")
+        hours, first = np.unique(ticks[order], return_index=True)
+        moments = np.stack([np.ones_like(values), values, values**2])[:, order]
         restart = -1
         for hour, part in zip(hours.tolist(), np.add.reduceat(moments, first, axis=1).T):
             if hour > self._hour[0]:
