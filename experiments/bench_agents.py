@@ -12,9 +12,6 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from perennial.agents.base import Agent, Feedback, Keys, Spaces
 from perennial.agents.lifecycle.rollout import Served
@@ -59,19 +56,16 @@ def built(name: str) -> Agent:
 
 
 def main(chosen: Sequence[str] = ()) -> None:
-    """Print the table, of all agents or of the `chosen`."""
+    """Print a line per agent, of all agents or of the `chosen`, as soon as it is measured."""
     sizes = "N = {n_items:,}, M = {n_candidates}, K = {slate_size}".format(**SIZES)
-    table = Table(title=f"Agents on one core; {sizes}; learning from {PAGES:,} pages", box=box.SIMPLE_HEAD)
-    columns = ("one page p50, ms", "p99, ms", f"decisions/s at {BATCH}", "update, s", "warm fit, s")
-    for column in ("agent", *columns):
-        table.add_column(column, justify="left" if column == "agent" else "right")
+    print(f"Agents on one core; {sizes}; learning from {PAGES:,} pages.\n")
+    columns = ("agent", "one page p50, ms", "p99, ms", f"decisions/s at {BATCH}", "update, s", "warm fit, s")
+    print("".join(f"{column:<26}" if column == "agent" else f"{column:>22}" for column in columns))
     for name in chosen or names():
         speed = measure(built(name))
         p50, p99 = np.percentile(speed.one_ms, [50, 99])
-        table.add_row(
-            name, f"{p50:.2f}", f"{p99:.2f}", f"{speed.decisions:,.0f}", f"{speed.update_s:.2f}", f"{speed.fit_s:.2f}"
-        )
-    Console().print(table)
+        figures = (f"{p50:.2f}", f"{p99:.2f}", f"{speed.decisions:,.0f}", f"{speed.update_s:.2f}", f"{speed.fit_s:.2f}")
+        print(f"{name:<26}" + "".join(f"{figure:>22}" for figure in figures), flush=True)
 
 
 def measure(agent: Agent, pages: int = PAGES, singles: int = 1_000, seconds: float = 1.0) -> Speed:
