@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.agents.base import Feedback, Spaces
+
 
 def number(name: str, value: Any, low: float, high: float = math.inf, above: bool = False) -> float:
     """`value` as a float, if it is a finite number in [low, high], or in (low, high] with `above`."""
@@ -47,3 +49,27 @@ def saved(state: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) 
             "begun with the same items and spaces."
         )
     return state[name].copy()
+
+
+def check_feedback(feedback: Feedback, spaces: Spaces, argument: str) -> None:
+    """Refuse pages that the model cannot learn from, naming the array, the fault and the first page that has it."""
+    floats = {f"observations['{name}']": feedback.observations[name] for name in ("user", "page")}
+    for name, array in {**floats, "reward": feedback.reward, "clicked": feedback.clicked}.items():
+        _refuse(argument, name, "finite numbers only", "NaN or infinity", ~np.isfinite(array))
+    ids = {
+        "slate_items": (feedback.slate_items, 0, spaces.n_items),
+        "observations['history']": (feedback.observations["history"], -1, spaces.n_items),
+        "keys.user_id": (feedback.keys.user_id, 0, spaces.n_users),
+    }
+    for name, (array, low, high) in ids.items():
+        _refuse(argument, name, f"ids in [{low}, {high})", "ids outside", (array < low) | (array >= high))
+
+
+def _refuse(argument: str, name: str, allowed: str, got: str, fault: Any) -> None:
+    """Raise if `fault` bool (P, ...) holds anywhere."""
+    bad = fault.any(axis=tuple(range(1, fault.ndim)))
+    if bad.any():
+        raise ValueError(
+            f"'{argument}.{name}' must hold {allowed}. Got {got} on {bad.sum()} of {len(bad)} pages, first on page "
+            f"{int(bad.argmax())}. Take these pages out (feedback.take) before the agent learns from the rest."
+        )

@@ -26,8 +26,8 @@ from perennial.agents.mf_transformer.factorisation import Factorisation
 from perennial.agents.mf_transformer.mixture import Mixture, Pages, Shape, layout
 from perennial.agents.mf_transformer.parameters import Parameters
 from perennial.agents.mf_transformer.plackett_luce import draw_slates, slot_propensity
-from perennial.agents.mf_transformer.training import Budget, Optimisation, check_feedback, pages_of, train
-from perennial.agents.validation import number, one_of, saved, whole
+from perennial.agents.mf_transformer.training import Budget, Optimisation, pages_of, train
+from perennial.agents.validation import check_feedback, number, one_of, saved, whole
 
 COLD_END, WARM_END = 0.05, 0.3  # learning rate at the end of a fit, relative to its start
 
