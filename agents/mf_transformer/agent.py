@@ -26,8 +26,8 @@ from perennial.agents.mf_transformer.factorisation import Factorisation
 from perennial.agents.mf_transformer.mixture import Mixture, Pages, Shape, layout
 from perennial.agents.mf_transformer.parameters import Parameters
 from perennial.agents.mf_transformer.plackett_luce import draw_slates, slot_propensity
-from perennial.agents.mf_transformer.training import Budget, Optimisation, check_feedback, pages_of, train
-from perennial.agents.validation import number, one_of, saved, whole
+from perennial.agents.mf_transformer.training import Budget, Optimisation, pages_of, train
+from perennial.agents.validation import number, saved, whole
 
 COLD_END, WARM_END = 0.05, 0.3  # learning rate at the end of a fit, relative to its start
 
@@ -177,8 +177,6 @@ class MfTransformer(Agent):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, window: Feedback, start: str = "warm") -> dict[str, float]:
-        one_of("start", start, ("warm", "cold"))
-        check_feedback(window, self.spaces, "window")
         if start == "cold":
             self._forget()
         if len(window) == 0:
@@ -193,7 +191,6 @@ class MfTransformer(Agent):
         return self._descend(window, cold if first else warm) | {"new_clicks": float(clicks)}
 
     def update(self, feedback: Feedback) -> dict[str, float]:
-        check_feedback(feedback, self.spaces, "feedback")
         if len(feedback) == 0:
             return {}
         return self._descend(feedback, Budget(self.update_steps, self.update_rate, few=True))

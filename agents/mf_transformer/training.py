@@ -1,10 +1,9 @@
-"""From logged pages to gradient steps: checks of the log, batches, and the click loss over every slot shown."""
+"""From logged pages to gradient steps: batches, and the click loss over every slot shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from perennial.agents.base import Feedback, Observations, Spaces
+from perennial.agents.base import Feedback, Observations
 from perennial.agents.mf_transformer.factorisation import Factorisation
 from perennial.agents.mf_transformer.mixture import Mixture, Pages
 from perennial.agents.mf_transformer.parameters import Parameters
@@ -26,30 +25,6 @@ class Optimisation:
     learning_rate: float
     weight_decay: float
     clip: float
-
-
-def check_feedback(feedback: Feedback, spaces: Spaces, argument: str) -> None:
-    """Refuse pages that the model cannot learn from, naming the array, the fault and the first page that has it."""
-    floats = {f"observations['{name}']": feedback.observations[name] for name in ("user", "page")}
-    for name, array in {**floats, "reward": feedback.reward, "clicked": feedback.clicked}.items():
-        _refuse(argument, name, "finite numbers only", "NaN or infinity", ~np.isfinite(array))
-    ids = {
-        "slate_items": (feedback.slate_items, 0, spaces.n_items),
-        "observations['history']": (feedback.observations["history"], -1, spaces.n_items),
-        "keys.user_id": (feedback.keys.user_id, 0, spaces.n_users),
-    }
-    for name, (array, low, high) in ids.items():
-        _refuse(argument, name, f"ids in [{low}, {high})", "ids outside", (array < low) | (array >= high))
-
-
-def _refuse(argument: str, name: str, allowed: str, got: str, fault: Any) -> None:
-    """Raise if `fault` bool (P, ...) holds anywhere."""
-    bad = fault.any(axis=tuple(range(1, fault.ndim)))
-    if bad.any():
-        raise ValueError(
-            f"'{argument}.{name}' must hold {allowed}. Got {got} on {bad.sum()} of {len(bad)} pages, first on page "
-            f"{int(bad.argmax())}. Take these pages out (feedback.take) before the agent learns from the rest."
-        )
 
 
 def pages_of(
