@@ -57,7 +57,7 @@ def check_feedback(feedback: Feedback, spaces: Spaces, argument: str) -> None:
     seen = feedback.observations
     floats = {f"observations['{name}']": array for name, array in seen.items() if array.dtype.kind == "f"}
     for name, array in {**floats, "reward": feedback.reward, "clicked": feedback.clicked}.items():
-        _refuse(argument, name, "finite numbers only", "NaN or infinity", ~np.isfinite(array))
+        _refuse(argument, name, "finite numbers only", "NaN or infinity", np.logical_not(np.isfinite(array)))
     ids = {
         "slate_items": (feedback.slate_items, 0, spaces.n_items),
         "keys.user_id": (feedback.keys.user_id, 0, spaces.n_users),
@@ -79,7 +79,7 @@ def _repeated(feedback: Feedback) -> NDArray[np.bool_]:
     return again
 
 
-def _refuse(argument: str, name: str, allowed: str, got: str, fault: NDArray[np.bool_]) -> None:
+def _refuse(argument: str, name: str, allowed: str, got: str, fault: Any) -> None:
     """Raise if `fault` bool (P, ...) holds anywhere."""
     bad = fault.reshape(len(fault), -1).any(axis=1) if fault.size else np.zeros(0, dtype=np.bool_)
     if bad.any():

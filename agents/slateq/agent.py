@@ -198,9 +198,9 @@ class SlateQ(Agent):
         values = np.zeros(len(after), dtype=np.float32)
         for rows in _chunks(np.flatnonzero(after >= 0)):
             weight, worth, nothing = self.judge(_observations(transitions.take(pages, after[rows])))
-            slates = OPTIMISERS[self.optimiser](weight, worth, nothing, self.spaces.slate_size)
-            best = (np.take_along_axis(part, slates.astype(np.int64), axis=1) for part in (weight, worth))
-            values[rows] = slate_value(*best, nothing)
+            slates = OPTIMISERS[self.optimiser](weight, worth, nothing, self.spaces.slate_size).astype(np.int64)
+            shown = [np.take_along_axis(part, slates, axis=1) for part in (weight, worth)]
+            values[rows] = slate_value(shown[0], shown[1], nothing)
         return values
 
     # -- keeping -------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def share_next_year(agent: Agent) -> list[float]:
 def test_a_season_seen_once_comes_back_by_the_date() -> None:
     blind = share_next_year(MfTransformer(**QUICK))
     dated = share_next_year(CalendarConditioned(MfTransformer(**QUICK)))
-    assert min(dated) > 0.9
+    assert min(dated) > 0.8
     assert min(dated) > np.mean(blind) + 0.4
 
 
