@@ -84,7 +84,7 @@ def test_first_line_is_a_comment(path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("agent=linucbb", r"'agent' must be one of linucb, .*Got 'linucbb'\. Did you mean 'linucb'\?"),
+        ("agent=linucbb", r"'agent' must be one of .*linucb, .*Got 'linucbb'\. Did you mean 'linucb'\?"),
         ("strategy=nightl", r"Did you mean 'nightly'\?"),
         ("agent.alhpa=1", r"agent\.alhpa is not an option of LinUCB\. Allowed: alpha, .*Did you mean 'alpha'\?"),
         ("strategy.trigger.dayz=1", r"strategy\.trigger\.dayz is not an option of Schedule\. Allowed: days, hours"),
