@@ -9,6 +9,8 @@ from perennial.agents.exploring import Exploring
 from perennial.agents.linucb import LinUCB
 from perennial.agents.popular import Popular
 from perennial.agents.random_slates import RandomSlates
+from perennial.agents.seasonal_naive import SeasonalNaive
+from perennial.agents.trending import Trending
 
 __all__ = [
     "Agent",
@@ -21,5 +23,7 @@ __all__ = [
     "Observations",
     "Popular",
     "RandomSlates",
+    "SeasonalNaive",
     "Spaces",
+    "Trending",
 ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from perennial.agents.validation import check_feedback, one_of
 
 Observations = Mapping[str, NDArray[Any]]
 """A batch of B pages about to be served. Keys:
@@ -33,6 +38,10 @@ Items = Mapping[str, NDArray[Any]]
 ``features``  (N, F) f32    a noisy view of the item's latent qualities
 ============  ============  ====================================================
 """
+
+
+Learn = Callable[..., dict[str, float]]
+"""A method ``fit`` or ``update``: figures to log."""
 
 
 @dataclass(frozen=True)
@@ -149,16 +158,40 @@ class Feedback:
         return Feedback(**{f.name: join([getattr(p, f.name) for p in parts]) for f in fields(Feedback)})
 
 
+def _checked(argument: str) -> Callable[[Learn], Learn]:
+    """Let a method ``fit`` or ``update`` refuse what cannot be learned from; `argument` is what it calls its pages."""
+
+    def guarded(learn: Learn) -> Learn:
+        @functools.wraps(learn)
+        def checked(self: Agent, *given: Any, **named: Any) -> dict[str, float]:
+            one_of("start", given[1] if len(given) > 1 else named.get("start", "warm"), ("warm", "cold"))
+            check_feedback(given[0] if given else named[argument], self.spaces, argument)
+            return learn(self, *given, **named)
+
+        return checked
+
+    return guarded
+
+
 class Agent(ABC):
     """A policy over slates that can learn from logged feedback.
 
     Life: ``begin`` once, then any order of ``act``, ``fit`` (batch), ``update`` (incremental), ``save``/``load``.
     When to learn is never decided here: cadence belongs to the strategy.
+
+    Whatever a subclass puts into ``fit`` and ``update``, it is handed only feedback that has passed `check_feedback`:
+    NaN, ids that nobody has or a page twice raise a `ValueError` that counts them, and nothing is learned.
     """
 
     items: Items
     spaces: Spaces
     rng: np.random.Generator
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, argument in (("fit", "window"), ("update", "feedback")):
+            if name in cls.__dict__:
+                setattr(cls, name, _checked(argument)(cls.__dict__[name]))
 
     def begin(self, items: Items, spaces: Spaces, seed: int) -> None:
         """Meet the catalogue. Called once, before anything else; resets all that was learned."""
@@ -180,6 +213,7 @@ class Agent(ABC):
         same = self.act(observations, keys).slates == slates
         return np.logical_and.accumulate(same, axis=1).astype(np.float64)
 
+    @_checked("window")
     def fit(self, window: Feedback, start: str = "warm") -> dict[str, float]:
         """Learn from a batch of logged pages; `start` is "warm" (go on) or "cold" (forget first).
 
@@ -187,6 +221,7 @@ class Agent(ABC):
         """
         return {}
 
+    @_checked("feedback")
     def update(self, feedback: Feedback) -> dict[str, float]:
         """Learn from newly logged pages, each handed over once. Returns figures to log."""
         return {}
@@ -199,16 +234,48 @@ class Agent(ABC):
         """Take back what `state` gave."""
 
     def save(self, path: Path) -> None:
-        """Write `state()` to one safetensors file: arrays only, no code."""
+        """Write `state()` to one safetensors file: arrays only, no code; who saved it and a digest in the header."""
         from safetensors.numpy import save_file
 
-        save_file({name: np.ascontiguousarray(array) for name, array in self.state().items()}, str(path))
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.state().items()}
+        seal = {"agent": _kind(self), "digest": digest_of(arrays)}
+        save_file(arrays, str(path), {SEAL: json.dumps(seal, sort_keys=True)})  # one key: more have no fixed order
 
     def load(self, path: Path) -> None:
-        """Read what `save` wrote, after `begin` with the same items and spaces."""
-        from safetensors.numpy import load_file
+        """Read what `save` wrote, after `begin` with the same items and spaces; refuses any other file."""
+        from safetensors import SafetensorError, safe_open
 
-        self.restore(load_file(str(path)))
+        try:
+            with safe_open(str(path), "np") as file:
+                seal = json.loads((file.metadata() or {}).get(SEAL, "{}"))
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        except (SafetensorError, json.JSONDecodeError) as error:
+            raise ValueError(f"'path' must be a file that an agent's save() wrote. Got {path}: {error}.") from error
+        if seal.get("agent") != _kind(self):
+            raise ValueError(
+                f"'path' must hold an agent of the kind {_kind(self)}. Got {path}, saved by "
+                f"{seal.get('agent', 'something that is no agent')}."
+            )
+        if seal["digest"] != digest_of(arrays):
+            raise ValueError(f"'path' must hold what save() wrote. Got {path}, whose content was changed afterwards.")
+        self.restore(arrays)
+
+
+SEAL = "perennial"  # the header's entry that says who saved a file, and what
+
+
+def _kind(agent: Agent) -> str:
+    return f"{type(agent).__module__}.{type(agent).__qualname__}"
+
+
+def digest_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """32 hex digits: equal exactly when names, dtypes, shapes and bytes of the `arrays` are equal."""
+    digest = blake2b(digest_size=16)
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def generator_state(rng: np.random.Generator) -> NDArray[np.uint64]:

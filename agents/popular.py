@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.base import Agent, Decision, Feedback, Items, Keys, Observations, Spaces, top_k
-from perennial.agents.validation import number, one_of, saved
+from perennial.agents.validation import number, saved
 
 
 class Popular(Agent):
@@ -46,7 +46,6 @@ class Popular(Agent):
         return Decision(slates, np.ones(slates.shape))
 
     def fit(self, window: Feedback, start: str = "warm") -> dict[str, float]:
-        one_of("start", start, ("warm", "cold"))
         self._forget()
         return self.update(window)
 

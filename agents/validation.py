@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.agents.base import Feedback, Spaces
+if TYPE_CHECKING:
+    from perennial.agents.base import Feedback, Spaces
 
 
 def number(name: str, value: Any, low: float, high: float = math.inf, above: bool = False) -> float:
@@ -52,22 +53,35 @@ def saved(state: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) 
 
 
 def check_feedback(feedback: Feedback, spaces: Spaces, argument: str) -> None:
-    """Refuse pages that the model cannot learn from, naming the array, the fault and the first page that has it."""
-    floats = {f"observations['{name}']": feedback.observations[name] for name in ("user", "page")}
+    """Refuse pages that no agent can learn from, naming the array, the fault, how many pages have it and the first."""
+    seen = feedback.observations
+    floats = {f"observations['{name}']": array for name, array in seen.items() if array.dtype.kind == "f"}
     for name, array in {**floats, "reward": feedback.reward, "clicked": feedback.clicked}.items():
-        _refuse(argument, name, "finite numbers only", "NaN or infinity", ~np.isfinite(array))
+        _refuse(argument, name, "finite numbers only", "NaN or infinity", np.logical_not(np.isfinite(array)))
     ids = {
         "slate_items": (feedback.slate_items, 0, spaces.n_items),
-        "observations['history']": (feedback.observations["history"], -1, spaces.n_items),
         "keys.user_id": (feedback.keys.user_id, 0, spaces.n_users),
     }
+    for name, low in (("history", -1), ("candidates", 0)):
+        if name in seen:
+            ids[f"observations['{name}']"] = (seen[name], low, spaces.n_items)
     for name, (array, low, high) in ids.items():
         _refuse(argument, name, f"ids in [{low}, {high})", "ids outside", (array < low) | (array >= high))
+    _refuse(argument, "keys", "each page of a visit once", "a page again", _repeated(feedback))
+
+
+def _repeated(feedback: Feedback) -> NDArray[np.bool_]:
+    """bool (P,): an earlier row is the same page of the same visit."""
+    order = np.lexsort((feedback.keys.page, feedback.keys.visit))
+    visit, page = feedback.keys.visit[order], feedback.keys.page[order]
+    again = np.zeros(len(order), dtype=np.bool_)
+    again[order[1:]] = (visit[1:] == visit[:-1]) & (page[1:] == page[:-1])
+    return again
 
 
 def _refuse(argument: str, name: str, allowed: str, got: str, fault: Any) -> None:
     """Raise if `fault` bool (P, ...) holds anywhere."""
-    bad = fault.any(axis=tuple(range(1, fault.ndim)))
+    bad = fault.reshape(len(fault), -1).any(axis=1) if fault.size else np.zeros(0, dtype=np.bool_)
     if bad.any():
         raise ValueError(
             f"'{argument}.{name}' must hold {allowed}. Got {got} on {bad.sum()} of {len(bad)} pages, first on page "

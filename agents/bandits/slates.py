@@ -25,7 +25,7 @@ from perennial.agents.base import (
     top_k,
 )
 from perennial.agents.pair_features import PairFeatures
-from perennial.agents.validation import check_feedback, number, one_of, saved, whole
+from perennial.agents.validation import number, saved, whole
 
 CHUNK = 1024  # pages whose features are held at once while learning
 PREFIX = "memory."
@@ -98,14 +98,11 @@ class LinearSlates(Agent):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, window: Feedback, start: str = "warm") -> dict[str, float]:
-        one_of("start", start, ("warm", "cold"))
-        check_feedback(window, self.spaces, "window")
         if start == "cold":
             self._forget()
         return self._learn(window.take(window.keys.tick > self.last_tick[0]))
 
     def update(self, feedback: Feedback) -> dict[str, float]:
-        check_feedback(feedback, self.spaces, "feedback")
         return self._learn(feedback)
 
     def _learn(self, pages: Feedback) -> dict[str, float]:

@@ -46,6 +46,25 @@ class AllDays(Window):
         return "all days"
 
 
+class RecentAndLastYear(Window):
+    """The last `days` days, and the same season a year before: from as long before this hour to as long after it."""
+
+    def __init__(self, days: int, lag_days: int = 364) -> None:
+        if not 1 <= days <= lag_days // 2:
+            raise ValueError(f"'days' must lie in [1, {lag_days // 2}], half of 'lag_days'. Got {days}.")
+        self.days, self.lag_days = days, lag_days
+
+    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+        span, then = self.days * HOURS, tick - self.lag_days * HOURS
+        recent = log.between(tick - span + 1, tick)
+        if then + span < 0:
+            return recent
+        return Feedback.concatenate([log.between(max(0, then - span + 1), then + span), recent])
+
+    def __str__(self) -> str:
+        return f"last {self.days} days, and as many on either side of {self.lag_days} days ago"
+
+
 class Fresh(Window):
     """The open day's pages from hour `first_tick` on, with the extras their agent stored; what `update` is fed with."""
 

@@ -27,13 +27,16 @@ from perennial.agents.mf_transformer.mixture import Mixture, Pages, Shape, layou
 from perennial.agents.mf_transformer.parameters import Parameters
 from perennial.agents.mf_transformer.plackett_luce import draw_slates, slot_propensity
 from perennial.agents.mf_transformer.training import Budget, Optimisation, pages_of, train
-from perennial.agents.validation import check_feedback, number, one_of, saved, whole
+from perennial.agents.validation import number, saved, whole
 
 COLD_END, WARM_END = 0.05, 0.3  # learning rate at the end of a fit, relative to its start
 
 
 class MfTransformer(Agent):
     """Ranks candidates by the logit of a click: an item's bias, a taste part and a visit part (see `Mixture`).
+
+    With a reward head it ranks by expected reward instead: the chance of a click x what a click on this item is worth
+    to this visitor now. Where every click pays the same (``reward=clicks``) that is the same ranking.
 
     *Taste*: factors of visitors and items by implicit alternating least squares over all remembered clicks, turned by a
     learned map and joined with the visitor's attributes and the item's features, so that new ones are served too.
@@ -63,6 +66,7 @@ class MfTransformer(Agent):
     clip : largest norm of a gradient, > 0
     temperature : 0 shows the best slate; above 0, slot by slot, items are drawn by exp(score / temperature)
     use_mf, use_transformer, use_gate : False leaves the part out; without the gate, the two parts are summed
+    reward_weight : weight of the reward head's squared error beside the click loss, >= 0; 0 leaves the head out
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class MfTransformer(Agent):
         use_mf: bool = True,
         use_transformer: bool = True,
         use_gate: bool = True,
+        reward_weight: float = 0.0,
     ) -> None:
         self.factors = whole("factors", factors, 1)
         self.width, self.heads = whole("width", width, 1), whole("heads", heads, 1)
@@ -110,6 +115,7 @@ class MfTransformer(Agent):
             learning_rate=number("learning_rate", learning_rate, 0.0, above=True),
             weight_decay=number("weight_decay", weight_decay, 0.0),
             clip=number("clip", clip, 0.0, above=True),
+            reward_weight=number("reward_weight", reward_weight, 0.0),
         )
         self.temperature = number("temperature", temperature, 0.0)
         for name, used in (("use_mf", use_mf), ("use_transformer", use_transformer), ("use_gate", use_gate)):
@@ -121,7 +127,7 @@ class MfTransformer(Agent):
         super().begin(items, spaces, seed)
         shape = Shape(
             self.factors, self.width, self.layers, self.heads, min(self.history, spaces.history),
-            self.use_mf, self.use_transformer, self.use_gate,
+            self.use_mf, self.use_transformer, self.use_gate, self.optimisation.reward_weight > 0,
         )  # fmt: skip
         self.mixture = Mixture(shape, items)
         self.mf = Factorisation((spaces.n_users, spaces.n_items), self.factors, self.regularisation, self.confidence)
@@ -140,6 +146,7 @@ class MfTransformer(Agent):
             self._weights = {name: view.clone() for name, view in self.parameters.views().items()}
             table = self.mixture.item_table(self._weights, torch.from_numpy(self.mf.item_factors))
             self._tables = serving.tables(self.mixture.shape, self._weights, table, self.mf)
+            self._worths = None if table.worth is None else self._tables._replace(row=table.worth.numpy())
 
     # -- serving -------------------------------------------------------------------------------------------------------
 
@@ -148,8 +155,12 @@ class MfTransformer(Agent):
         return pages_of(observations, keys.user_id, observations["candidates"], self.mf, history)
 
     def scores(self, observations: Observations, keys: Keys) -> NDArray[np.float32]:
-        """float32 (B, M): logit of a click on each candidate in a slot of bias 0."""
-        return serving.scores(self._tables, observations, keys)
+        """float32 (B, M): logit of a click on each candidate in a slot of bias 0; with a reward head, what showing it
+        there is expected to pay."""
+        logits = serving.scores(self._tables, observations, keys)
+        if self._worths is None:
+            return logits
+        return serving.scores(self._worths, observations, keys) / (1 + np.exp(-logits))
 
     def gate(self, observations: Observations, keys: Keys) -> NDArray[np.float32]:
         """float32 (B,): weight of the taste part against the visit part, in (0, 1); 1/2 where there is no gate."""
@@ -177,8 +188,6 @@ class MfTransformer(Agent):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, window: Feedback, start: str = "warm") -> dict[str, float]:
-        one_of("start", start, ("warm", "cold"))
-        check_feedback(window, self.spaces, "window")
         if start == "cold":
             self._forget()
         if len(window) == 0:
@@ -193,7 +202,6 @@ class MfTransformer(Agent):
         return self._descend(window, cold if first else warm) | {"new_clicks": float(clicks)}
 
     def update(self, feedback: Feedback) -> dict[str, float]:
-        check_feedback(feedback, self.spaces, "feedback")
         if len(feedback) == 0:
             return {}
         return self._descend(feedback, Budget(self.update_steps, self.update_rate, few=True))

@@ -29,6 +29,7 @@ class Shape:
     use_mf: bool
     use_transformer: bool
     use_gate: bool
+    use_reward: bool = False
 
     @property
     def gated(self) -> bool:
@@ -59,11 +60,12 @@ class Pages:
 
 @dataclass(frozen=True)
 class ItemTable:
-    """What scoring needs of all N items: ``row`` (N, R), the numbers a visitor's vector is multiplied with, and the
-    transformer's ``memory``, per block (N + 1, 2 width)."""
+    """What scoring needs of all N items: ``row`` (N, R), the numbers a visitor's vector is multiplied with, the
+    transformer's ``memory``, per block (N + 1, 2 width), and ``worth`` (N, R), the row of the reward head, if any."""
 
     row: Tensor
     memory: list[Tensor]
+    worth: Tensor | None = None
 
 
 def context_size(spaces: Spaces) -> int:
@@ -95,6 +97,13 @@ def layout(shape: Shape, spaces: Spaces, n_inputs: int) -> dict[str, Weight]:
         weights |= session_transformer.layout(width, shape.layers, shape.history, spaces.user_dim + context)
     if shape.gated:
         weights |= {"gate.weight": Weight((context, 1)), "gate.shift": Weight((1,))}
+    if shape.use_reward:
+        weights |= {
+            "worth.inputs": Weight((n_inputs,)),
+            "worth.category": Weight((spaces.n_categories,), rate=3.0),
+            "worth.constant": Weight((1,), mean=1.0, rate=3.0),
+            "worth.scale": Weight((width * (shape.use_mf + shape.use_transformer),), decay=True),
+        }
     return weights
 
 
@@ -111,6 +120,9 @@ class Mixture:
     score(i) = bias_i + 2 g <taste, vector_i + own_i> + 2 (1 - g) <visit, vector_i>, with g in (0, 1) from the context.
     `vector_i` and `bias_i` are linear in features, log price and category, plus a free part that starts at zero;
     `own_i` is linear in the item's factors; `taste` in the visitor's factors and attributes, plus such a free part.
+
+    The reward head, if there is one, says what a click is worth: linear in features, log price and category, plus the
+    same products of visitor and item as the score, each number weighed anew; it starts at 1 for every click.
     """
 
     def __init__(self, shape: Shape, items: Items) -> None:
@@ -129,10 +141,26 @@ class Mixture:
         if self.shape.use_transformer:
             parts.append(vector)
             memory = session_transformer.memories(w, vector, self.shape.layers)
-        return ItemTable(torch.cat(parts, dim=1), memory)
+        row = torch.cat(parts, dim=1)
+        return ItemTable(row, memory, self._worth_row(w, row) if self.shape.use_reward else None)
+
+    def _worth_row(self, w: Mapping[str, Tensor], row: Tensor) -> Tensor:
+        """(N, R): what a visitor's vector is multiplied with to say what a click is worth."""
+        own = self.inputs @ w["worth.inputs"] + w["worth.category"][self.category] + w["worth.constant"]
+        return torch.cat([own[:, None], row[:, 1:] * w["worth.scale"]], dim=1)
 
     def scores(self, w: Mapping[str, Tensor], table: ItemTable, pages: Pages) -> Tensor:
         """(B, S): logit of a click for each of `pages.items`, before the slot is known."""
+        return _product(table.row, pages, self._visitor(w, table, pages))
+
+    def scores_and_worths(self, w: Mapping[str, Tensor], table: ItemTable, pages: Pages) -> tuple[Tensor, Tensor]:
+        """(B, S) each: logit of a click, and what a click is worth in reward."""
+        assert table.worth is not None
+        visitor = self._visitor(w, table, pages)
+        return _product(table.row, pages, visitor), _product(table.worth, pages, visitor)
+
+    def _visitor(self, w: Mapping[str, Tensor], table: ItemTable, pages: Pages) -> Tensor:
+        """(B, R): what is multiplied with the items' rows."""
         parts = [torch.ones(len(pages.user), 1)]
         gate = 2 * self.gate(w, pages) if self.shape.gated else torch.ones(1)
         if self.shape.use_mf:
@@ -141,8 +169,7 @@ class Mixture:
             context = torch.cat([pages.user, pages.context], dim=1)
             visit = session_transformer.read(w, table.memory, pages.history, context, self._own)
             parts.append((2 - gate) * visit)
-        visitor = torch.cat(parts, dim=1)
-        return (F.embedding(pages.items, table.row) * visitor[:, None]).sum(dim=2)
+        return torch.cat(parts, dim=1)
 
     def _taste(self, w: Mapping[str, Tensor], pages: Pages) -> Tensor:
         """(B, width): the visitor's taste: from factors, from attributes, and a free part that starts at zero."""
@@ -152,3 +179,8 @@ class Mixture:
     def gate(self, w: Mapping[str, Tensor], pages: Pages) -> Tensor:
         """(B, 1) in (0, 1): weight of the taste part against the visit part."""
         return torch.sigmoid(torch.addmm(w["gate.shift"], pages.context, w["gate.weight"]))
+
+
+def _product(row: Tensor, pages: Pages, visitor: Tensor) -> Tensor:
+    """(B, S): each visitor's vector times the rows of the page's items."""
+    return (F.embedding(pages.items, row) * visitor[:, None]).sum(dim=2)

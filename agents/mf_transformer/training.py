@@ -1,4 +1,4 @@
-"""From logged pages to gradient steps: batches, and the click loss over every slot shown."""
+"""From logged pages to gradient steps: batches, and the losses of clicks and of rewards."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from perennial.agents.mf_transformer.parameters import Parameters
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How weights learn: pages a step, the rate's peak, decoupled weight decay, and the largest norm of a gradient."""
+    """How weights learn: pages a step, the rate's peak, decoupled weight decay, the largest norm of a gradient, and
+    what the reward head's error weighs beside the clicks'."""
 
     batch_size: int
     learning_rate: float
     weight_decay: float
     clip: float
+    reward_weight: float = 0.0
 
 
 def pages_of(
@@ -88,12 +90,17 @@ def train(
     item_factors = torch.from_numpy(mf.item_factors)
     pages = pages_of(feedback.observations, feedback.keys.user_id, feedback.slate_items, mf, mixture.shape.history)
     clicked = torch.from_numpy(feedback.clicked.astype(np.float32))
+    reward = torch.from_numpy(feedback.reward.astype(np.float32))
     losses, norms = np.zeros(budget.steps), np.zeros(budget.steps)
     schedule = rates(budget.rate * optimisation.learning_rate, budget.steps, budget.end)
     move = parameters.nudge if budget.few else parameters.step
     for step, rows in enumerate(batches(len(feedback), optimisation.batch_size, budget.steps, rng)):
         picked = torch.from_numpy(rows)
-        loss = click_loss(parameters.views(), mixture, item_factors, pages.take(picked), clicked[picked])
+        batch = (parameters.views(), mixture, item_factors, pages.take(picked), clicked[picked])
+        if mixture.shape.use_reward:
+            loss = joint_loss(*batch, reward[picked], optimisation.reward_weight)
+        else:
+            loss = click_loss(*batch)
         loss.backward()
         losses[step] = loss.item()
         norms[step] = move(schedule[step], optimisation.weight_decay, optimisation.clip)
@@ -107,3 +114,20 @@ def click_loss(
     table = mixture.item_table(weights, item_factors)
     logits = mixture.scores(weights, table, pages) + weights["bias.slot"]
     return F.binary_cross_entropy_with_logits(logits, clicked)
+
+
+def joint_loss(
+    weights: Mapping[str, Tensor],
+    mixture: Mixture,
+    item_factors: Tensor,
+    pages: Pages,
+    clicked: Tensor,
+    reward: Tensor,
+    reward_weight: float,
+) -> Tensor:
+    """The click loss plus `reward_weight` times the mean squared error of the page's `reward` (B,), which is predicted
+    as the sum of what its clicks are worth."""
+    table = mixture.item_table(weights, item_factors)
+    logits, worths = mixture.scores_and_worths(weights, table, pages)
+    clicks = F.binary_cross_entropy_with_logits(logits + weights["bias.slot"], clicked)
+    return clicks + reward_weight * F.mse_loss((clicked * worths).sum(dim=1), reward)

@@ -14,7 +14,7 @@ from perennial.agents.bandits.memory import Memory
 from perennial.agents.base import Feedback, Items, Observations, Spaces
 from perennial.agents.mf_transformer.parameters import Parameters
 from perennial.agents.neural_linear import network
-from perennial.agents.validation import check_feedback, number, one_of, saved, whole
+from perennial.agents.validation import number, saved, whole
 
 WEIGHTS = "network."
 
@@ -111,8 +111,6 @@ class NeuralLinear(LinTS):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, window: Feedback, start: str = "warm") -> dict[str, float]:
-        one_of("start", start, ("warm", "cold"))
-        check_feedback(window, self.spaces, "window")
         if start == "cold":
             self._forget()
         if len(window) == 0:

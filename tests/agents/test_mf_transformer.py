@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,39 @@ def test_warm_fit_follows_a_category_in_fashion() -> None:
     for _ in range(10):
         agent.fit(log, "warm")
     assert before < 0.3 < 0.6 < rank_of_the_fashion()
+
+
+def test_reward_head_puts_what_pays_before_what_is_clicked() -> None:
+    """Clicks on items of category 0 pay 5, on others 1: with the head they are shown more often, and more is earned."""
+    shop = toy_shop(7)
+    log = shop.uniform_log(6000)
+    pays = np.where(shop.category == 0, 5.0, 1.0).astype(np.float32)
+    log = replace(log, reward=(log.clicked * pays[log.slate_items]).sum(axis=1))
+    earned, shares = [], []
+    for weight in (0.0, 0.1):
+        agent = begun(shop, **QUICK, reward_weight=weight)
+        agent.fit(log, "cold")
+        observations, keys = shop.observe(150)
+        slates = agent.act(observations, keys).slates.astype(np.int64)
+        shown = np.take_along_axis(observations["candidates"], slates, axis=1)
+        chances = np.take_along_axis(shop.attraction(observations, keys), slates, axis=1)
+        earned.append((chances * shop.examination * pays[shown]).sum(axis=1).mean())
+        shares.append((shop.category[shown] == 0).mean())
+    assert shares[1] > 2 * shares[0]
+    assert earned[1] > 1.2 * earned[0]
+
+
+def test_reward_head_learns_what_clicks_are_worth() -> None:
+    """Worth of a click by category, to a tenth, where the reward is exactly the sum of clicks' worths."""
+    shop = toy_shop(7, n_categories=3)
+    log = shop.uniform_log(6000)
+    pays = np.array([4.0, 1.0, 0.5], np.float32)[shop.category]
+    log = replace(log, reward=(log.clicked * pays[log.slate_items]).sum(axis=1))
+    agent = begun(shop, **QUICK, reward_weight=0.1)
+    agent.fit(log, "cold")
+    observations, keys = shop.observe(100)
+    worth = serving.scores(agent._worths, observations, keys)
+    assert np.abs(worth - pays[observations["candidates"]]).mean() < 0.1
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
@@ -464,7 +498,9 @@ def test_global_generators_are_neither_drawn_from_nor_moved(small: tuple[ToyShop
     assert same(agent.state(), again.state())
 
 
-@pytest.mark.parametrize("options", [{}, {"use_mf": False}, {"use_transformer": False}, {"temperature": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"use_mf": False}, {"use_transformer": False}, {"temperature": 0.5}, {"reward_weight": 0.1}]
+)
 def test_save_load_and_go_on_is_never_interrupted(
     small: tuple[ToyShop, Feedback], tmp_path: Path, options: dict[str, object]
 ) -> None:

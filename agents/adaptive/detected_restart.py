@@ -1,0 +1,146 @@
+"""An agent that starts afresh when a detector says that the world has changed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.agents.adaptive.keeping import an_agent, inside, taken_out
+from perennial.agents.base import Agent, Decision, Feedback, Items, Keys, Observations, Spaces
+from perennial.agents.lifecycle.detectors import Detector
+from perennial.agents.validation import saved, whole
+
+
+class DetectedRestart(Agent):
+    """`agent` for a world that stands still, made fit for one that jumps: at each alarm it begins anew.
+
+    Detection-augmented learning (Gerogiannis, Huang, Bose and Veeravalli 2025, "DAL: A practical prior-free black-box
+    framework for non-stationary bandits"; GLR-klUCB of Besson, Kaufmann, Maillard and Seznec 2022 is its best known
+    case): a stationary learner, a detector on what each arm pays, some forced exploration so that no arm's change goes
+    unseen, and a restart of everything at an alarm. Arms are the shop's categories here: each has a detector of its own
+    that takes the click rate of every `block` impressions of it; the exploration is the floor every deployed agent has
+    (`Exploring`).
+
+    After an alarm `agent` is begun anew and learns from the pages on which the alarm was raised; nothing older reaches
+    it again, whatever window `fit` is handed. All detectors start over too.
+
+    Arguments
+    ---------
+    agent : the learner that is restarted
+    detector : copied for each category; anything with `update`, `reset` and `drift_detected`
+    block : impressions of a category that make one value, >= 1
+    """
+
+    def __init__(self, agent: Agent, detector: Detector, block: int = 100) -> None:
+        self.agent = an_agent("agent", agent)
+        if not isinstance(detector, Detector):
+            raise TypeError(f"'detector' must be a Detector. Got {type(detector).__name__}: {detector!r}.")
+        self.detector = detector
+        self.block = whole("block", block, 1)
+
+    def begin(self, items: Items, spaces: Spaces, seed: int) -> None:
+        super().begin(items, spaces, seed)
+        self.seed = seed
+        self.agent.begin(items, spaces, seed)
+        self.last_tick, self.first_tick, self.alarms = -1, 0, 0  # newest page watched, oldest that counts, restarts
+        self._listen([[] for _ in range(spaces.n_categories)])
+        self.open = np.zeros((2, spaces.n_categories), dtype=np.int64)
+
+    def _listen(self, heard: list[list[float]]) -> None:
+        """Detectors that have taken the values `heard`, per category; the values since a restart are their state."""
+        self.heard = heard
+        self.detectors = [copy.deepcopy(self.detector) for _ in heard]
+        for detector, values in zip(self.detectors, heard, strict=True):
+            detector.reset()
+            for value in values:
+                detector.update(value)
+
+    def act(self, observations: Observations, keys: Keys) -> Decision:
+        return self.agent.act(observations, keys)
+
+    def slate_propensity(
+        self, observations: Observations, keys: Keys, slates: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        return self.agent.slate_propensity(observations, keys, slates)
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def fit(self, window: Feedback, start: str = "warm") -> dict[str, float]:
+        if start == "cold":
+            self.begin(self.items, self.spaces, self.seed)
+        new = window.take(window.keys.tick > self.last_tick)
+        restarted = self._watch(new) < len(new)
+        kept = window.take(window.keys.tick >= self.first_tick)
+        return self.agent.fit(kept, "cold" if restarted else start) | self._figures(restarted)
+
+    def update(self, feedback: Feedback) -> dict[str, float]:
+        since = self._watch(feedback)
+        restarted = since < len(feedback)
+        rest = feedback.take(np.arange(since, len(feedback))) if restarted else feedback
+        return self.agent.update(rest) | self._figures(restarted)
+
+    def _figures(self, restarted: bool) -> dict[str, float]:
+        return {"restarted": float(restarted), "restarts": float(self.alarms)}
+
+    def _watch(self, pages: Feedback) -> int:
+        """Tell the detectors of the pages, and restart at each alarm; the first page since, or `len(pages)`."""
+        since, told = len(pages), 0
+        while (alarm := self._tell(pages, told)) is not None:
+            self._restart(int(pages.keys.tick[alarm]))
+            since, told = alarm, alarm + 1
+        self.last_tick = max(self.last_tick, int(pages.keys.tick.max(initial=-1)))
+        return since
+
+    def _tell(self, pages: Feedback, first: int) -> int | None:
+        """Hand over the values that the pages from `first` on complete, as they do; the page that raises an alarm."""
+        category, clicked = self.items["category"][pages.slate_items[first:]], pages.clicked[first:]
+        values = [value for c in range(self.spaces.n_categories) for value in self._values(c, category == c, clicked)]
+        for page, c, value in sorted(values, key=lambda found: found[:2]):
+            self.heard[c].append(value)
+            self.detectors[c].update(value)
+            if self.detectors[c].drift_detected:
+                return first + page
+        return None
+
+    def _values(self, c: int, shown: NDArray[np.bool_], clicked: NDArray[np.bool_]) -> list[tuple[int, int, float]]:
+        """(page, c, click rate) of each block of category `c` that is completed; the rest of the last stays open."""
+        page, slot = np.nonzero(shown)
+        clicks = np.concatenate([[0], self.open[0, c] + np.cumsum(clicked[page, slot])])
+        count = self.open[1, c] + len(page)
+        ends = np.arange(self.block, count + 1, self.block) - self.open[1, c]  # impressions that complete a block
+        rates = np.diff(clicks[ends], prepend=0) / self.block
+        last = clicks[ends[-1]] if len(ends) else 0
+        if len(page):
+            self.open[:, c] = clicks[-1] - last, count % self.block
+        return [(int(page[end - 1]), c, float(rate)) for end, rate in zip(ends, rates, strict=True)]
+
+    def _restart(self, tick: int) -> None:
+        """Everything begins anew with the pages of hour `tick`."""
+        self.agent.begin(self.items, self.spaces, self.seed)
+        self._listen([[] for _ in self.heard])
+        self.open[:] = 0
+        self.first_tick = tick
+        self.alarms += 1
+
+    # -- keeping -------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        return {
+            **inside("agent", self.agent.state()),
+            "heard": np.array([value for values in self.heard for value in values], dtype=np.float64),
+            "heard_by": np.array([len(values) for values in self.heard], dtype=np.int64),
+            "open": self.open.copy(),
+            "where": np.array([self.last_tick, self.first_tick, self.alarms], dtype=np.int64),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        where, lengths = saved(state, "where", (3,)), saved(state, "heard_by", (len(self.heard),))
+        heard, still_open = saved(state, "heard", (int(lengths.sum()),)), saved(state, "open", self.open.shape)
+        self.agent.restore(taken_out("agent", state))
+        self._listen([part.tolist() for part in np.split(heard, np.cumsum(lengths)[:-1])])
+        self.open = still_open
+        self.last_tick, self.first_tick, self.alarms = (int(number) for number in where)

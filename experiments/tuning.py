@@ -1,0 +1,224 @@
+"""Tuning, `perennial-tune agent=linucb`: the same number of trials for every agent, on seeds that no study uses."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perennial.experiments import configuration, results, run
+from perennial.experiments.configuration import ConfigurationError, Node, nearest
+from perennial.experiments.threads import one_thread
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+    from perennial.experiments.run import Run
+
+Values = dict[str, float | int]
+"""Options by their path below ``agent``: ``alpha``, or ``agent.alpha`` of an agent inside another."""
+
+Work = Callable[[Sequence["Run"]], Sequence["results.Result"]]
+"""Carries out runs and gives their results, in order."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How much tuning an agent gets, and on what.
+
+    Arguments:
+        trials: settings that are tried, the agent's defaults first; the budget, equal for every agent.
+        seeds: of the worlds each trial is run in; keep them apart from those of studies.
+        metric: a score of `perennial.experiments.metrics.Scores`; its mean over seeds is raised.
+        factor: a number is searched from its default divided by this to its default times this, evenly in its
+            logarithm; a number between 0 and 1 by its odds, so that it stays there.
+        leave: names of options that keep their defaults.
+        sampler_seed: of the search (the tree-structured Parzen estimator of Bergstra et al. 2011).
+        common: overrides of every run, before those of the command line.
+    """
+
+    trials: int
+    seeds: list[int]
+    metric: str
+    factor: float
+    leave: list[str]
+    sampler_seed: int
+    common: list[str]
+
+    def __post_init__(self) -> None:
+        from perennial.experiments.metrics import Scores
+
+        allowed = [field.name for field in fields(Scores)]
+        if self.metric not in allowed:
+            raise ValueError(
+                f"'metric' must be one of {', '.join(allowed)}. Got {self.metric!r}.{nearest(self.metric, allowed)}"
+            )
+        if self.trials < 1:
+            raise ValueError(f"'trials' must be at least 1. Got {self.trials}.")
+        if not self.factor > 1:
+            raise ValueError(f"'factor' must be above 1. Got {self.factor}.")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"'seeds' must be different whole numbers, at least one. Got {self.seeds}.")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One trial: its number, the options, and the metric's mean over seeds; None if the agent refused the options."""
+
+    number: int
+    values: Values
+    score: float | None
+
+
+def searched(node: Node, leave: Sequence[str], path: str = "") -> Values:
+    """The options of an agent that are searched, with their defaults: its numbers above 0, those of parts included."""
+    found: Values = {}
+    for name, value in node.items():
+        if isinstance(value, dict):
+            found |= searched(value, leave, f"{path}{name}.")
+        elif name not in leave and type(value) in (int, float) and value > 0:
+            found[path + name] = value
+    return found
+
+
+def suggest(trial: Trial, defaults: Mapping[str, float | int], factor: float) -> Values:
+    """Options for one trial, within `factor` of their defaults."""
+    values: Values = {}
+    for name, default in defaults.items():
+        if isinstance(default, int):
+            low = max(1, math.floor(default / factor))
+            values[name] = trial.suggest_int(name, low, math.ceil(default * factor), log=True)
+        elif default < 1:
+            odds = default / (1 - default)
+            drawn = trial.suggest_float(name, odds / factor, odds * factor, log=True)
+            values[name] = drawn / (1 + drawn)
+        else:
+            values[name] = trial.suggest_float(name, default / factor, default * factor, log=True)
+    return values
+
+
+def inward(defaults: Mapping[str, float | int]) -> Values:
+    """The defaults as `suggest` would have drawn them."""
+    return {n: v / (1 - v) if isinstance(v, float) and v < 1 else v for n, v in defaults.items()}
+
+
+def tune(tuning: Tuning, overrides: Sequence[str], output: str, work: Work) -> list[Tried]:
+    """All trials of the agent that `overrides` choose; what was run before is read, not run again."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    base = run.compose([*tuning.common, *overrides], output=output)
+    base = replace(base, collection=f"tuning-{base.arm}")
+    defaults = searched(base.agent, tuning.leave)
+    if not defaults:
+        raise ConfigurationError(f"The agent of {base.arm} has no number to tune. Choose another with agent=...")
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=tuning.sampler_seed))
+    study.enqueue_trial(inward(defaults))
+    tried = []
+    for number in range(tuning.trials):
+        trial = study.ask()
+        values = suggest(trial, defaults, tuning.factor)
+        tried.append(_try(tuning, base, number, dict(defaults) if number == 0 else values, work))
+        refused = tried[-1].score is None
+        study.tell(trial, tried[-1].score, optuna.trial.TrialState.FAIL if refused else None)
+    return tried
+
+
+def _try(tuning: Tuning, base: Run, number: int, values: Values, work: Work) -> Tried:
+    """Run one setting on every seed; if the agent does not allow it, it has no score."""
+    agent = chosen(base.agent, values)
+    try:
+        configuration.build(agent, "agent")
+    except ConfigurationError:
+        return Tried(number, values, None)
+    runs = [replace(base, agent=agent, seed=seed, name=f"trial{number}-seed{seed}") for seed in tuning.seeds]
+    scores = [getattr(result.scores, tuning.metric) for result in work(runs)]
+    return Tried(number, values, float(sum(scores) / len(scores)))
+
+
+def chosen(node: Node, values: Values) -> Node:
+    """A copy of an agent's node with `values` in their places."""
+    made = copy.deepcopy(node)
+    for path, value in values.items():
+        *parts, name = path.split(".")
+        place = made
+        for part in parts:
+            place = place[part]
+        place[name] = value
+    return made
+
+
+def best(tried: Sequence[Tried]) -> Tried:
+    """The trial of the highest score, the first of equal ones: the defaults stay unless something is better."""
+    scored = [trial for trial in tried if trial.score is not None]
+    return max(scored, key=lambda trial: (trial.score, -trial.number))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`perennial-tune agent=<name> [hpo.<option>=<value>] [overrides]`: 0 when done, 2 when it cannot be run."""
+    one_thread()
+    options = _parser().parse_args(arguments)
+    from rich.console import Console
+
+    from perennial.experiments import workers
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    mine = [word for word in options.overrides if word.startswith("hpo")]
+    theirs = [word for word in options.overrides if not word.startswith("hpo")]
+
+    def work(runs: Sequence[Run]) -> Sequence[results.Result]:
+        done = workers.work(runs, min(options.workers, len(runs)), lambda days: None)
+        console.print(f"  {runs[0].folder.parent}/{runs[0].label.rsplit('-', 1)[0]}", highlight=False)
+        return done
+
+    try:
+        tuning: Tuning = configuration.build(configuration.compose("tuning", mine).node["hpo"], "hpo")
+        tried = tune(tuning, theirs, options.output, work)
+        path = Path(options.output) / f"tuning-{run.compose([*tuning.common, *theirs]).arm}" / "tuned.json"
+        command = f"perennial-tune {' '.join(options.overrides)}"
+        results.write_atomically(path, report(tuning, tried, command))
+    except ConfigurationError as error:
+        print(f"perennial-tune: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name != "optuna":
+            raise
+        print("perennial-tune needs optuna: pip install 'perennial[tune]'", file=sys.stderr)
+        return 2
+    winner = best(tried)
+    console.print(f"{tuning.metric}: defaults {tried[0].score:.6g}, best {winner.score:.6g} (trial {winner.number})")
+    console.print(f"written: {path}", highlight=False)
+    return 0
+
+
+def report(tuning: Tuning, tried: Sequence[Tried], command: str) -> str:
+    """What is kept beside the defaults, as JSON: the command, the best values and every trial."""
+    winner = best(tried)
+    body: dict[str, Any] = {
+        "command": command,
+        "metric": tuning.metric,
+        "seeds": tuning.seeds,
+        "defaults": tried[0].score,
+        "best": {"score": winner.score, "trial": winner.number, "values": winner.values},
+        "trials": [{"score": trial.score, "values": trial.values} for trial in tried],
+    }
+    return json.dumps(body, indent=1) + "\n"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="perennial-tune", description=__doc__)
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides, as in agent=linucb hpo.trials=10 drift=trend")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument("--output", default="runs", help="folder of all results (default: runs)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

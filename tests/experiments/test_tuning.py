@@ -1,0 +1,127 @@
+"""Tuning spends the same budget on every agent, repeats itself, and never ends below the defaults it began with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from perennial.experiments import configuration, run, tuning
+from perennial.experiments.run import Run
+
+pytest.importorskip("optuna", reason="needs the extra 'tune'")
+
+TINY = [
+    "world.n_users=300", "world.n_items=200", "world.visits_per_day=60", "experiment.history_days=3",
+    "experiment.history_window_days=2", "experiment.scored_days=2",
+]  # fmt: skip
+
+
+def settings(**options: Any) -> tuning.Tuning:
+    node = configuration.compose("tuning").node["hpo"]
+    return configuration.build({**node, **options}, "hpo")
+
+
+def tried(work: Any, agent: str = "linucb", **options: Any) -> list[tuning.Tried]:
+    return tuning.tune(settings(**options), [f"agent={agent}", *TINY], "runs", work)
+
+
+def scorer(score: Any) -> Any:
+    """Stands for the simulation: each run scores `score(its agent's node, its seed)`."""
+
+    def work(runs: Sequence[Run]) -> list[Any]:
+        scores = [float(score(one.agent, one.seed)) for one in runs]
+        return [SimpleNamespace(scores=SimpleNamespace(clicks_per_potential_visit=value)) for value in scores]
+
+    return work
+
+
+def test_defaults_come_first_and_the_search_climbs() -> None:
+    """A known peak, at three times the default of alpha: thirty trials come closer to it than a tenth of the start."""
+    found = tried(scorer(lambda agent, seed: -((agent["alpha"] - 0.55) ** 2) + seed), trials=30, seeds=[9001, 9002])
+    assert found[0].values == {"alpha": 0.3, "ridge": 1.0, "rank": 5}
+    assert found[0].score == pytest.approx(-((0.3 - 0.55) ** 2) + 9001.5)
+    winner = tuning.best(found)
+    assert abs(winner.values["alpha"] - 0.55) < 0.025
+    assert len(found) == 30
+
+
+def test_the_same_search_twice_and_another_seed_another() -> None:
+    work = scorer(lambda agent, seed: agent["alpha"] * agent["ridge"])
+    assert tried(work, trials=12) == tried(work, trials=12)
+    assert tried(work, trials=12)[1:] != tried(work, trials=12, sampler_seed=5)[1:]
+
+
+def test_searched_options_are_numbers_above_nought_within_a_factor_of_their_defaults() -> None:
+    node = {"a": 0.5, "b": 8, "c": 0.0, "d": True, "e": "x", "cold_steps": 9, "inner": {"_target_": "t", "f": 2.0}}
+    assert tuning.searched(node, ["cold_steps"]) == {"a": 0.5, "b": 8, "inner.f": 2.0}
+    asked = {}
+
+    class Corner:
+        """A trial that draws every lower, then every upper end."""
+
+        upper = False
+
+        def suggest_float(self, name: str, low: float, high: float, log: bool) -> float:
+            asked[name] = log
+            return high if self.upper else low
+
+        suggest_int = suggest_float
+
+    corner: Any = Corner()
+    assert tuning.suggest(corner, {"a": 0.5, "b": 8, "f": 2.0}, 4.0) == {"a": 0.2, "b": 2, "f": 0.5}
+    corner.upper = True
+    assert tuning.suggest(corner, {"a": 0.5, "b": 8, "f": 2.0}, 4.0) == {"a": 0.8, "b": 32, "f": 8.0}
+    assert all(asked.values())
+
+
+def test_options_that_the_agent_refuses_cost_a_trial_and_no_more() -> None:
+    """`width` of mf_transformer must be a multiple of `heads`: some draws are not."""
+    found = tried(scorer(lambda agent, seed: agent["width"]), "mf_transformer", trials=8)
+    assert len(found) == 8
+    assert any(trial.score is None for trial in found)
+    assert tuning.best(found).score is not None
+
+
+@pytest.mark.timeout(240)
+def test_two_trials_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["agent=trending", "hpo.trials=2", "hpo.seeds=[9001]", *TINY, "--output", str(tmp_path), "--workers", "1"]
+    assert tuning.main(words) == 0
+    path = tmp_path / "tuning-trending-nightly" / "tuned.json"
+    kept = json.loads(path.read_text())
+    assert kept["command"].startswith("perennial-tune agent=trending hpo.trials=2")
+    assert kept["trials"][0]["values"] == {"half_life_days": 3.0, "prior": 20.0}
+    assert kept["best"]["score"] >= kept["defaults"] > 0
+    assert "clicks_per_potential_visit: defaults" in capsys.readouterr().out
+    before = path.read_text()
+    assert tuning.main(words) == 0  # nothing is run again
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["agent=linucbb"], "Did you mean 'linucb'?"),
+        (["agent=linucb", "hpo.metric=ctrr"], "'metric' must be one of"),
+        (["agent=linucb", "hpo.trials=0"], "'trials' must be at least 1. Got 0"),
+        (["agent=random"], "has no number to tune"),
+        (["agent=linucb", "hpo=optunaa"], "Did you mean 'optuna'?"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tuning.main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_tuning_seeds_are_no_studys() -> None:
+    studies = (Path(str(run.__file__)).parents[1] / "conf" / "study").glob("*.yaml")
+    used = {
+        seed
+        for path in studies
+        for seed in configuration.compose("study", [f"study={path.stem}"]).node["study"]["seeds"]
+    }
+    assert used.isdisjoint(settings().seeds)
