@@ -156,11 +156,11 @@ class Sb3Agent(Agent):
 
     def save(self, path: Path) -> None:
         """Write `state()` to one file: arrays by safetensors, a note in JSON, no code."""
-        checkpoint.write(path, type(self).__name__, self.state())
+        checkpoint.write(path, self, self.state())
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote, after `begin` with the same items and spaces; refuse any other or altered file."""
-        self.restore(checkpoint.read(path, type(self).__name__))
+        self.restore(checkpoint.read(path, self))
 
 
 def check_feedback(feedback: Feedback, spaces: Spaces) -> None:

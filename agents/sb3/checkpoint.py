@@ -20,7 +20,7 @@ from perennial.agents.validation import saved
 
 Arrays = dict[str, NDArray[Any]]
 
-FORMAT = "perennial-sb3-1"
+SEAL = "perennial"  # the header's entry that says who saved a file, and what
 
 
 def prefixed(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -88,38 +88,34 @@ def _optimizer_state(optimizer: torch.optim.Optimizer, arrays: Arrays) -> dict[s
     return {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
 
 
-def write(path: Path, agent: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write(path: Path, agent: object, arrays: Mapping[str, NDArray[Any]]) -> None:
     """One file of arrays, with a JSON note that says whose they are and what they sum up to."""
     held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    note = json.dumps({"format": FORMAT, "agent": agent, "digest": digest(held)})
-    save_file(held, str(path), metadata={"perennial": note})
+    note = json.dumps({"agent": kind(agent), "digest": digest(held)})
+    save_file(held, str(path), metadata={SEAL: note})
 
 
-def read(path: Path, agent: str) -> Arrays:
+def read(path: Path, agent: object) -> Arrays:
     """What `write` wrote for this kind of agent; anything else is refused. Nothing in the file can run."""
     try:
         with safe_open(str(path), framework="numpy") as file:
-            note = json.loads((file.metadata() or {}).get("perennial", "{}"))
+            note = json.loads((file.metadata() or {}).get(SEAL, "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, ValueError) as error:
+        raise ValueError(f"'path' must be a file that an agent's save() wrote. Got {path}: {error}.") from error
+    found = note.get("agent", "something that is no agent") if isinstance(note, dict) else "something that is no agent"
+    if found != kind(agent):
         raise ValueError(
-            f"'path' must be a file written by save(). {path.name} is none, or is damaged: {error}"
-        ) from error
-    if not isinstance(note, dict) or note.get("format") != FORMAT:
-        found = note.get("format") if isinstance(note, dict) else note
-        raise ValueError(
-            f"'path' must hold a checkpoint of format '{FORMAT}'. {path.name} says {found!r}: it was written by "
-            "something else; save the agent anew."
-        )
-    if note.get("agent") != agent:
-        raise ValueError(
-            f"{path.name} was saved by '{note.get('agent')}'. Got an agent of class '{agent}': build the same."
+            f"'path' must hold an agent of the kind {kind(agent)}. Got {path}, saved by {found}: build the same."
         )
     if note.get("digest") != digest(arrays):
-        raise ValueError(
-            f"{path.name} was changed after it was saved: its arrays do not sum up to its digest. Refused."
-        )
+        raise ValueError(f"'path' must hold what save() wrote. Got {path}, whose content was changed afterwards.")
     return arrays
+
+
+def kind(agent: object) -> str:
+    """The full name of an agent's class."""
+    return f"{type(agent).__module__}.{type(agent).__qualname__}"
 
 
 def digest(arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -16,7 +16,9 @@ class KeepsIds(BaseModel):
     """Hands observations to the extractor as they are; stable-baselines3 would cast every Box to float32."""
 
     def extract_features(self, obs: PyTorchObs, features_extractor: nn.Module | None = None) -> Any:  # type: ignore[override]
-        return (features_extractor or self.features_extractor)(obs)
+        extractor = features_extractor or self.features_extractor
+        assert extractor is not None
+        return extractor(obs)
 
 
 class Parted(nn.Module):

@@ -280,15 +280,13 @@ def test_nothing_is_learned_from_numbers_that_are_none(make: Make) -> None:
     page = served(shop, agent)
     before = agent.state()
     page.reward[3] = np.nan
-    with pytest.raises(
-        ValueError, match="'feedback' must hold finite numbers. Got NaN or infinity in reward on 1 of 50"
-    ):
+    with pytest.raises(ValueError, match="Got NaN or infinity.* on 1 of 50 pages"):
         agent.update(page)
     page.reward[3], page.observations["user"][:2, 0] = 0.0, np.inf
-    with pytest.raises(ValueError, match=r"in observations\['user'\] on 2 of 50 pages: quarantine them"):
+    with pytest.raises(ValueError, match=r"(?s)(?=.*observations\['user'\]).*on 2 of 50 pages"):
         agent.update(page)
     page.observations["user"][:2, 0], page.observations["candidates"][0, 0] = 0.0, 9
-    with pytest.raises(ValueError, match=r"must hold observations\['candidates'\] in \[0, 9\). Got 9; nothing was"):
+    with pytest.raises(ValueError, match=r"observations\['candidates'\].*in \[0, 9\)"):
         agent.fit(page)
     assert_same(before, agent.state())
     page.observations["candidates"][0, 0] = 0
@@ -315,24 +313,22 @@ def test_altered_and_foreign_files_are_refused(tmp_path: Path) -> None:
     shop, path = tiny_shop(), tmp_path / "agent.safetensors"
     agent, other = begun(LEARNERS["dqn"](), shop), begun(LEARNERS["qr_dqn"](), shop)
     agent.save(path)
-    with pytest.raises(ValueError, match="was saved by 'Dqn'. Got an agent of class 'QrDqn': build the same"):
+    with pytest.raises(ValueError, match="must hold an agent of the kind .*QrDqn. Got .*, saved by .*Dqn"):
         other.load(path)
     whole_file = path.read_bytes()
     altered = bytearray(whole_file)
     altered[-3] ^= 1
     path.write_bytes(bytes(altered))
-    with pytest.raises(ValueError, match="was changed after it was saved"):
+    with pytest.raises(ValueError, match="whose content was changed afterwards"):
         agent.load(path)
     path.write_bytes(whole_file[:-40])
-    with pytest.raises(ValueError, match=r"must be a file written by save\(\). .* is none, or is damaged"):
+    with pytest.raises(ValueError, match=r"must be a file that an agent's save\(\) wrote"):
         agent.load(path)
     path.write_bytes(b"\x80\x04code")
-    with pytest.raises(ValueError, match="is none, or is damaged"):
+    with pytest.raises(ValueError, match=r"must be a file that an agent's save\(\) wrote"):
         agent.load(path)
     begun(Popular(), shop).save(path)
-    with pytest.raises(
-        ValueError, match="must hold a checkpoint of format 'perennial-sb3-1'.*written by something else"
-    ):
+    with pytest.raises(ValueError, match="must hold an agent of the kind .*Dqn. Got "):
         agent.load(path)
 
 
@@ -343,9 +339,9 @@ def test_a_checkpoint_is_arrays_and_a_json_note(tmp_path: Path) -> None:
     assert_same(load_file(path), agent.state())
     length = int.from_bytes(path.read_bytes()[:8], "little")
     header = json.loads(path.read_bytes()[8 : 8 + length])
-    assert json.loads(header["__metadata__"]["perennial"])["agent"] == "Sac"
+    assert json.loads(header["__metadata__"]["perennial"])["agent"] == "perennial.agents.sb3.sac.Sac"
     save_file(load_file(path), path)
-    with pytest.raises(ValueError, match="says None"):
+    with pytest.raises(ValueError, match="saved by something that is no agent"):
         agent.load(path)
 
 
