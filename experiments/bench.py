@@ -43,10 +43,16 @@ print(time.perf_counter() - t)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table of speeds, or with --scale what a large shop takes."""
+    """Print the table of speeds, with --scale what a large shop takes, or with --sb3 what learners make of it."""
     parser = argparse.ArgumentParser(prog="perennial-bench", description=__doc__)
     parser.add_argument("--scale", action="store_true", help="build and run 1,000,000 visitors x 100,000 items instead")
-    scale() if parser.parse_args(arguments).scale else speed()
+    parser.add_argument("--sb3", action="store_true", help="the environment's share of stable-baselines3 runs instead")
+    options = parser.parse_args(arguments)
+    if options.sb3:
+        from perennial.experiments import bench_sb3
+
+        return bench_sb3.main(SIZES)
+    scale() if options.scale else speed()
 
 
 def scale() -> None:

@@ -84,7 +84,7 @@ class SlotwisePolicy(SlatePolicy):
     def evaluate_actions(
         self, obs: PyTorchObs, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(B, K) values, (B K,) log-probabilities of the slots, (B,) entropies."""
+        """(B, K) values, (B K,) log-probabilities and (B K,) entropies of the slots."""
         scores, values = self.scores_and_values(obs)
         policy = self.action_dist.proba_distribution(scores)
-        return values, policy.slot_log_prob(actions).flatten(), policy.entropy()
+        return values, policy.slot_log_prob(actions).flatten(), policy.slot_entropy(actions).flatten()

@@ -43,16 +43,18 @@ def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> Non
         np.testing.assert_array_equal(array, other[name], err_msg=name, strict=True)
 
 
-@every
-def test_from_the_log_it_reaches_the_best_slates(make: Make, request: pytest.FixtureRequest) -> None:
+QUICK = ("dqn", "qr_dqn", "td3", "ppo", "a2c", "maskable_ppo")  # the others take some seconds each
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in LEARNERS])
+def test_from_the_log_it_reaches_the_best_slates(name: str) -> None:
     """95 % of the best expected clicks: off-policy from a uniform log and its own pages, on-policy from its own."""
     shop = tiny_shop()
-    agent = begun(make(), shop)
-    if request.node.callspec.id in OFF_POLICY:
+    agent = begun(LEARNERS[name](), shop)
+    assert share_of_best(shop, agent) < 0.6
+    if name in OFF_POLICY:
         agent.update(shop.uniform_log(1500, batch=50))
-    before = share_of_best(shop, begun(make(), shop))
-    teach(shop, agent, 60, batch=80)
-    assert before < 0.6
+    teach(shop, agent, 20 if name in QUICK and name in OFF_POLICY else 50, batch=100)
     assert share_of_best(shop, agent) >= 0.95
 
 
