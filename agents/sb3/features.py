@@ -12,6 +12,8 @@ from torch import nn
 
 from perennial.agents.base import Items
 
+EXACT = 2**24  # items up to which float32 holds every id
+
 VECTORS = ("user", "page", "calendar", "notice")  # the observations that are plain float vectors
 
 
@@ -63,9 +65,16 @@ class ItemTable(nn.Module):
         return self
 
 
-def ids(given: torch.Tensor) -> torch.Tensor:
+def ids(given: torch.Tensor, n_items: int) -> torch.Tensor:
     """Item ids as integers, for stable-baselines3's own policies too, which hand every Box over as float32."""
-    return given.long() if given.is_floating_point() else given
+    if not given.is_floating_point():
+        return given
+    if n_items > EXACT:
+        raise ValueError(
+            f"'observations' must hold integer ids where there are more than {EXACT} items. Got {given.dtype} for "
+            f"{n_items} items, which tells ids from their neighbours no more: use the policies of perennial.agents.sb3."
+        )
+    return given.long()
 
 
 class CandidateScorer(BaseFeaturesExtractor):
@@ -99,7 +108,8 @@ class CandidateScorer(BaseFeaturesExtractor):
         nn.init.zeros_(last.bias)
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        candidates, history, table = ids(observations["candidates"]), ids(observations["history"]), self.items()
+        table = self.items()
+        candidates, history = (ids(observations[name], len(table)) for name in ("candidates", "history"))
         known = (history >= 0).float()[:, :, None]
         clicked = history.clamp(min=0)
         parts = [*(observations[name] for name in self.vectors), *self._memory(table, clicked, known)]
@@ -156,7 +166,7 @@ class SequenceScorer(CandidateScorer):
     def _more(self, table: torch.Tensor, observations: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         if not self.tells:
             return []
-        shown, outcome = ids(observations["shown"]), observations["outcome"][:, :, None].float()
+        shown, outcome = ids(observations["shown"], len(table)), observations["outcome"][:, :, None].float()
         there = (shown >= 0).float()[:, :, None]
         vectors = nn.functional.embedding(shown.clamp(min=0), table)[:, :, :-1] * there
         return [vectors.mean(dim=1), (vectors * outcome).mean(dim=1), outcome.mean(dim=1), there.mean(dim=1)]

@@ -44,7 +44,7 @@ class MaskedCategoryPolicy(KeepsIds, MaskableActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         scorer = self.features_extractor
         m, width = scorer.n_candidates, scorer.features_dim - scorer.n_candidates
-        self.mlp_extractor = StateOnly(m)
+        self.mlp_extractor = StateOnly(m)  # type: ignore[assignment]
         self.action_net = nn.Linear(width, int(self.action_space.n))  # type: ignore[attr-defined]
         nn.init.orthogonal_(self.action_net.weight, gain=0.01)
         self.value_net = nn.Linear(width, 1)

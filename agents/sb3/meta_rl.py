@@ -33,7 +33,7 @@ class MetaRl(RecurrentPpo):
 
     def space(self) -> gym_spaces.Dict:
         k, n = self.spaces.slate_size, self.spaces.n_items
-        made = {
+        made: dict[str, gym_spaces.Space[Any]] = {
             "shown": gym_spaces.Box(-1, n - 1, (k,), np.int32),  # ids on the user's page before, -1 = there was none
             "outcome": gym_spaces.Box(0.0, 1.0, (k,), np.float32),  # 1 = clicked
         }
@@ -75,6 +75,9 @@ class MetaRl(RecurrentPpo):
 
 class TellingVecEnv(PageVecEnv):
     """Lanes of pages that also tell what the page before had shown and what was clicked of it."""
+
+    _shown: NDArray[np.int32]  # (lanes, K) ids on the page before, -1 = there was none
+    _history: NDArray[np.int32]  # (lanes, H) as of that page
 
     def step_async(self, actions: NDArray[Any]) -> None:
         super().step_async(actions)

@@ -83,7 +83,8 @@ class OffPolicy(Sb3Agent):
         """
         check_feedback(feedback, self.spaces)
         if len(feedback) == 0:
-            return {"pages_learned": 0.0, "pages_dropped": 0.0, "pages_waiting": float(count(self.waiting))}
+            nothing = dict.fromkeys(("pages_learned", "pages_dropped", "gradient_steps", "passes"), 0.0)
+            return nothing | {"pages_waiting": float(count(self.waiting))}
         self.last_tick = np.maximum(self.last_tick, feedback.keys.tick.max())
         pages, repeated = self._join(feedback)
         done_at, after = completion(pages)

@@ -41,6 +41,7 @@ class OnPolicy(Sb3Agent):
     more: ClassVar[tuple[str, ...]] = ()  # extras that the buffer needs beside those of every learner
     n_steps: int
     gamma: float
+    waiting: rollouts.Pages  # own pages not yet learned from
 
     def _set_rounds(self, n_steps: Any, gamma: Any) -> None:
         self.n_steps = whole("n_steps", n_steps, 2)
@@ -141,7 +142,7 @@ class OnPolicy(Sb3Agent):
 
     def _settle(self) -> None:
         super()._settle()
-        self.waiting: rollouts.Pages = {}
+        self.waiting = {}
 
     def _learned(self) -> dict[str, NDArray[Any]]:
         return checkpoint.prefixed("waiting", self.waiting)

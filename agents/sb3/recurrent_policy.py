@@ -83,7 +83,7 @@ class RecurrentSlatePolicy(KeepsIds, RecurrentActorCriticPolicy):
         out, states = RecurrentActorCriticPolicy._process_sequence(read, lstm_states, episode_starts, lstm)
         return torch.cat([out, past], dim=1), states  # type: ignore[return-value]
 
-    def get_distribution(
+    def get_distribution(  # type: ignore[override]
         self, obs: PyTorchObs, lstm_states: States, episode_starts: torch.Tensor
     ) -> tuple[PlackettLuce, States]:
         """Overridden because the original calls past `extract_features`."""
@@ -91,7 +91,9 @@ class RecurrentSlatePolicy(KeepsIds, RecurrentActorCriticPolicy):
         latent, states = self._process_sequence(features, lstm_states, episode_starts, self.lstm_actor)
         return self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(latent)), states
 
-    def predict_values(self, obs: PyTorchObs, lstm_states: States, episode_starts: torch.Tensor) -> torch.Tensor:
+    def predict_values(  # type: ignore[override]
+        self, obs: PyTorchObs, lstm_states: States, episode_starts: torch.Tensor
+    ) -> torch.Tensor:
         """(B, 1): overridden for the same reason."""
         features = self.extract_features(obs)
         latent, _ = self._process_sequence(features, lstm_states, episode_starts, self.lstm_actor)

@@ -29,7 +29,7 @@ class RecurrentPpo(SlateRanking):
     algorithm = RecurrentPPO
     policy_class = RecurrentSlatePolicy
     buffer_class = rollouts.RecurrentBuffer
-    more = ("memory",)
+    more: ClassVar[tuple[str, ...]] = ("memory",)
     carries: ClassVar[bool] = False
 
     def __init__(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from perennial.agents.base import Decision, Items
+from perennial.agents.sb3.features import ids
 from perennial.agents.sb3.policy import SlatePolicy
 from perennial.agents.sb3.ppo import Ppo
 from perennial.agents.sb3.spaces import page_space
@@ -76,6 +77,12 @@ def test_neighbouring_large_ids_are_told_apart() -> None:
     policy.evaluate_actions(tensors(observations), torch.zeros(3, 4))
     policy.forward(tensors(observations))
     assert seen == [torch.int32] * 8
+
+
+def test_float_ids_are_taken_as_long_as_they_are_exact() -> None:
+    assert ids(torch.tensor([3.0, 16.0]), 20).tolist() == [3, 16]
+    with pytest.raises(ValueError, match="integer ids where there are more than 16777216 items. Got torch.float"):
+        ids(torch.tensor([3.0]), 2**24 + 1)
 
 
 def test_relabelled_items_get_the_same_scores(shop: ToyShop) -> None:
