@@ -20,7 +20,7 @@ from perennial.agents.popular import Popular
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
 from perennial.envs.shop import ShopEnv, ShopVectorEnv
-from perennial.experiments import bench_agents, peers
+from perennial.experiments import bench_agents, bench_sb3, peers
 from perennial.experiments.numpy_shop import NumpyShop
 
 SIZES: dict[str, Any] = {
@@ -44,13 +44,16 @@ print(time.perf_counter() - t)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table of speeds, or with --scale what a large shop takes, or with --agents the agents' speeds."""
+    """Print the table of speeds, or what an option asks for instead."""
     parser = argparse.ArgumentParser(prog="perennial-bench", description=__doc__)
     parser.add_argument("--scale", action="store_true", help="build and run 1,000,000 visitors x 100,000 items instead")
     parser.add_argument("--agents", nargs="*", metavar="NAME", help="measure the agents of conf/agent, or those named")
+    parser.add_argument("--sb3", action="store_true", help="the environment's share of stable-baselines3 runs instead")
     options = parser.parse_args(arguments)
     if options.agents is not None:
         bench_agents.main(options.agents)
+    elif options.sb3:
+        bench_sb3.main(SIZES)
     elif options.scale:
         scale()
     else:

@@ -1,18 +1,26 @@
-"""A stable-baselines3 policy and its optimiser as named arrays, so that a checkpoint holds no code."""
+"""A stable-baselines3 learner as named arrays, and the file they go to: safetensors and JSON, no code."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.policies import BasePolicy
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.save_util import recursive_getattr
 
 from perennial.agents.validation import saved
 
 Arrays = dict[str, NDArray[Any]]
+
+SEAL = "perennial"  # the header's entry that says who saved a file, and what
 
 
 def prefixed(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -26,23 +34,95 @@ def part(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
     return {name[cut:]: np.array(array) for name, array in arrays.items() if name.startswith(f"{prefix}/")}
 
 
-def policy_arrays(policy: BasePolicy) -> Arrays:
-    """``policy/<parameter>`` and, flattened, ``optimizer/<index of parameter>/<moment>``."""
-    arrays = {f"policy/{name}": tensor.numpy().copy() for name, tensor in policy.state_dict().items()}
-    for index, moments in policy.optimizer.state_dict()["state"].items():
-        arrays |= {f"optimizer/{index}/{name}": moment.numpy().copy().reshape(-1) for name, moment in moments.items()}
+def learner_arrays(model: BaseAlgorithm) -> Arrays:
+    """All that `model.save` would keep: ``<module>/<parameter>``, ``<optimizer>/<index>/<moment>``, ``<variable>``."""
+    parts, variables = model._get_torch_save_params()
+    arrays: Arrays = {}
+    for name in parts:
+        owner = recursive_getattr(model, name)
+        given = _moments(owner) if isinstance(owner, torch.optim.Optimizer) else _weights(owner)
+        arrays |= prefixed(name, given)
+    return arrays | {name: recursive_getattr(model, name).detach().numpy().copy() for name in variables}
+
+
+def restore_learner(model: BaseAlgorithm, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Put back what `learner_arrays` gave, into a learner of the same sizes; nothing changes if it does not fit."""
+    parts, variables = model._get_torch_save_params()
+    owners = {name: recursive_getattr(model, name) for name in parts}
+    modules = {n: o for n, o in owners.items() if not isinstance(o, torch.optim.Optimizer)}
+    weights = {
+        name: {
+            key: torch.from_numpy(saved(arrays, f"{name}/{key}", tuple(now.shape)))
+            for key, now in owner.state_dict().items()
+        }
+        for name, owner in modules.items()
+    }
+    plain = {n: saved(arrays, n, tuple(recursive_getattr(model, n).shape)) for n in variables}
+    optimizers = {n: _optimizer_state(o, part(n, arrays)) for n, o in owners.items() if n not in modules}
+    for name, owner in owners.items():
+        owner.load_state_dict(weights[name] if name in weights else optimizers[name])
+    for name, array in plain.items():
+        recursive_getattr(model, name).data.copy_(torch.from_numpy(array))
+
+
+def _weights(module: torch.nn.Module) -> Arrays:
+    return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> Arrays:
+    return {
+        f"{index}/{name}": moment.numpy().copy().reshape(-1)
+        for index, moments in optimizer.state_dict()["state"].items()
+        for name, moment in moments.items()
+    }
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer, arrays: Arrays) -> dict[str, Any]:
+    """What `load_state_dict` of the optimizer takes."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, array in arrays.items():
+        index, moment = name.split("/")
+        shape = () if moment == "step" else parameters[int(index)].shape
+        moments.setdefault(int(index), {})[moment] = torch.from_numpy(array).reshape(shape)
+    return {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
+
+
+def write(path: Path, agent: object, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """One file of arrays, with a JSON note that says whose they are and what they sum up to."""
+    held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    note = json.dumps({"agent": kind(agent), "digest": digest(held)})
+    save_file(held, str(path), metadata={SEAL: note})
+
+
+def read(path: Path, agent: object) -> Arrays:
+    """What `write` wrote for this kind of agent; anything else is refused. Nothing in the file can run."""
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            note = json.loads((file.metadata() or {}).get(SEAL, "{}"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"'path' must be a file that an agent's save() wrote. Got {path}: {error}.") from error
+    found = note.get("agent", "something that is no agent") if isinstance(note, dict) else "something that is no agent"
+    if found != kind(agent):
+        raise ValueError(
+            f"'path' must hold an agent of the kind {kind(agent)}. Got {path}, saved by {found}: build the same."
+        )
+    if note.get("digest") != digest(arrays):
+        raise ValueError(f"'path' must hold what save() wrote. Got {path}, whose content was changed afterwards.")
     return arrays
 
 
-def restore_policy(policy: BasePolicy, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Put back what `policy_arrays` gave, into a policy of the same sizes."""
-    weights = {name: saved(arrays, f"policy/{name}", tuple(now.shape)) for name, now in policy.state_dict().items()}
-    policy.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    shapes = [parameter.shape for parameter in policy.parameters()]
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, array in part("optimizer", arrays).items():
-        index, moment = name.split("/")
-        shape = () if moment == "step" else shapes[int(index)]
-        moments.setdefault(int(index), {})[moment] = torch.from_numpy(array).reshape(shape)
-    groups = policy.optimizer.state_dict()["param_groups"]
-    policy.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+def kind(agent: object) -> str:
+    """The full name of an agent's class."""
+    return f"{type(agent).__module__}.{type(agent).__qualname__}"
+
+
+def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """32 hex digits of all names, types, shapes and bytes."""
+    total = blake2b(digest_size=16)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        total.update(array.data if array.size else b"")
+    return total.hexdigest()

@@ -22,6 +22,7 @@ class PlackettLuce(Distribution):
     def __init__(self, slate_size: int) -> None:
         super().__init__()
         self.slate_size = slate_size
+        self.path: torch.Tensor | None = None
 
     def proba_distribution_net(self) -> nn.Module:  # type: ignore[override]
         """The policy hands over scores as they are."""
@@ -29,7 +30,7 @@ class PlackettLuce(Distribution):
 
     def proba_distribution(self, scores: torch.Tensor) -> PlackettLuce:  # type: ignore[override]
         """Set the scores, (B, M)."""
-        self.scores = scores
+        self.scores, self.path = scores, None
         return self
 
     def slot_log_prob(self, slates: torch.Tensor) -> torch.Tensor:
@@ -47,17 +48,27 @@ class PlackettLuce(Distribution):
         return (chosen - remaining).masked_fill(repeat, -torch.inf)
 
     def log_prob(self, actions: torch.Tensor) -> torch.Tensor:
-        """(B,): log-probability of whole slates (B, K)."""
+        """(B,): log-probability of whole slates (B, K), along which `entropy` is estimated next."""
+        self.path = actions
         return self.slot_log_prob(actions).sum(dim=1)
 
-    def entropy(self) -> torch.Tensor:
-        """(B,): entropy of the *first slot*, in nats, at most log M; a stand-in for the slate's.
+    def slot_entropy(self, slates: torch.Tensor) -> torch.Tensor:
+        """(B, K): entropy, in nats, of each slot's draw given the slots before it."""
+        left, parts = self.scores, []
+        for slot in slates.long().unbind(dim=1):
+            log_p = left.log_softmax(dim=1)
+            parts.append(-(log_p.exp() * log_p).sum(dim=1))
+            left = left.scatter(1, slot[:, None], GONE)
+        return torch.stack(parts, dim=1)
 
-        The slate's own entropy has no closed form, and the fallback of stable-baselines3, the mean of -log p of the
-        samples, has a gradient of mean zero on-policy: it would not keep a policy open.
+    def entropy(self) -> torch.Tensor:
+        """(B,): an estimate of the slate's entropy, in nats: the slots' entropies along the slates of `log_prob`.
+
+        H(a) = sum_k E[H(a_k | a_<k)] (chain rule; Cover and Thomas 2006, eq. 2.48), so that it is unbiased where the
+        slates were drawn from this distribution. It has no closed form, and the fallback of stable-baselines3, the
+        mean of -log p of the samples, has a gradient of mean zero on-policy: it would not keep a policy open.
         """
-        log_p = self.scores.log_softmax(dim=1)
-        return -(log_p.exp() * log_p).sum(dim=1)
+        return self.slot_entropy(self.sample() if self.path is None else self.path).sum(dim=1)
 
     def sample(self) -> torch.Tensor:
         """(B, K) int64: Gumbel top-K with PyTorch's global generator."""

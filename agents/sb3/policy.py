@@ -11,28 +11,12 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from perennial.agents.base import Items
-from perennial.agents.sb3.features import CandidateScorer
+from perennial.agents.sb3.features import CandidateScorer, scorer_options
+from perennial.agents.sb3.heads import KeepsIds, Parted
 from perennial.agents.sb3.plackett_luce import PlackettLuce
 
 
-class Parted(nn.Module):
-    """Takes the extractor's output apart: scores (B, M) for the actor, the state vector for the critic."""
-
-    def __init__(self, n_candidates: int) -> None:
-        super().__init__()
-        self.n_candidates = n_candidates
-
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.forward_actor(features), self.forward_critic(features)
-
-    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
-        return features[:, : self.n_candidates]
-
-    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
-        return features[:, self.n_candidates :]
-
-
-class SlatePolicy(ActorCriticPolicy):
+class SlatePolicy(KeepsIds, ActorCriticPolicy):
     """Actor and critic over pages with candidates; `items` is the item table the ids point into.
 
     Differs from `MultiInputPolicy` in two things: integer observations stay integers on their way to the embeddings
@@ -54,8 +38,7 @@ class SlatePolicy(ActorCriticPolicy):
         id_scale: float = 0.3,
         **kwargs: Any,
     ) -> None:
-        scorer = {"items": items, "embedding": embedding, "width": width, "id_scale": id_scale}
-        kwargs |= {"features_extractor_class": CandidateScorer, "features_extractor_kwargs": scorer, "net_arch": []}
+        kwargs |= {"net_arch": [], **scorer_options(items, embedding, width, id_scale)}
         super().__init__(observation_space, action_space, lr_schedule, ortho_init=False, **kwargs)
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -66,11 +49,6 @@ class SlatePolicy(ActorCriticPolicy):
         self.action_net = self.action_dist.proba_distribution_net()
         self.value_net = nn.Linear(scorer.features_dim - scorer.n_candidates, self.n_values)
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
-
-    def extract_features(self, obs: PyTorchObs, features_extractor: nn.Module | None = None) -> torch.Tensor:  # type: ignore[override]
-        """The extractor's output, without the cast to float of `preprocess_obs`."""
-        features: torch.Tensor = (features_extractor or self.features_extractor)(obs)
-        return features
 
     def _get_action_dist_from_latent(self, latent_pi: torch.Tensor) -> PlackettLuce:
         return self.action_dist.proba_distribution(self.action_net(latent_pi))
@@ -83,6 +61,11 @@ class SlatePolicy(ActorCriticPolicy):
         """(B, 1) float32: expected discounted reward of the rest of the visit; overridden for the same reason."""
         values: torch.Tensor = self.value_net(self.mlp_extractor.forward_critic(self.extract_features(obs)))
         return values
+
+    def scores_and_values(self, obs: PyTorchObs) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, M) scores and (B, n_values) values in one pass: what serving a page needs."""
+        scores, latent = self.mlp_extractor(self.extract_features(obs))
+        return scores, self.value_net(latent)
 
 
 class SlotwisePolicy(SlatePolicy):
@@ -101,12 +84,7 @@ class SlotwisePolicy(SlatePolicy):
     def evaluate_actions(
         self, obs: PyTorchObs, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(B, K) values, (B K,) log-probabilities of the slots, (B,) entropies."""
+        """(B, K) values, (B K,) log-probabilities and (B K,) entropies of the slots."""
         scores, values = self.scores_and_values(obs)
         policy = self.action_dist.proba_distribution(scores)
-        return values, policy.slot_log_prob(actions).flatten(), policy.entropy()
-
-    def scores_and_values(self, obs: PyTorchObs) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, M) scores and (B, K) values in one pass: what serving a page needs."""
-        scores, latent = self.mlp_extractor(self.extract_features(obs))
-        return scores, self.value_net(latent)
+        return values, policy.slot_log_prob(actions).flatten(), policy.slot_entropy(actions).flatten()

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sb3_contrib.common.maskable.buffers import MaskableDictRolloutBuffer
+from sb3_contrib.common.recurrent.buffers import RecurrentDictRolloutBuffer
 from stable_baselines3.common.buffers import DictRolloutBuffer
 
 from perennial.agents.base import Feedback
@@ -17,33 +19,40 @@ Pages = dict[str, NDArray[Any]]
 ``visit``, ``page``    (P,) int        which page it is
 ``ended``              (P,) bool       the visit ended with this page
 ``explored``           (P,) bool       served by the exploration floor: never learned from, its value is used
-``slates``             (P, K) int32    slots shown
-``reward``             (P, K) float32  the page's reward, shared out to slots
-``value``              (P, K) float32  the critic's opinion from each slot on, when the page was served
-``log_prob``           (P, K) float32  log P(a_k | a_<k, x) when the page was served
+``action``             (P, A)          what the learner said: slots shown (A = K), or a category (A = 1)
+``reward``             (P, V) float32  the page's reward, whole (V = 1) or shared out to slots (V = K)
+``value``              (P, V) float32  the critic's opinion (from each slot on), when the page was served
+``log_prob``           (P, V) float32  log P(a | x), or log P(a_k | a_<k, x), when the page was served
 ``observations/<o>``   (P, ...)        the observation named o
+``memory`` ...         (P, ...)        other extras that the agent stored at serving
 =====================  ==============  ========================================================================
 """
 
 EXTRAS = ("policy_version", "value", "log_prob")
 
 
-def own_pages(feedback: Feedback, version: int, names: list[str]) -> Pages:
-    """The pages that policy `version` served, with the observations in `names`."""
-    if any(name not in feedback.extras for name in EXTRAS):
+def own_pages(feedback: Feedback, version: int, names: list[str], more: tuple[str, ...] = ()) -> Pages:
+    """The pages that policy `version` served, with the observations in `names` and the extras in `more`.
+
+    Observations that the agent made itself are among the extras. An ``action`` among `more` stands for the slates.
+    """
+    if any(name not in feedback.extras for name in (*EXTRAS, *more)):
         return {}
+    per_slot = feedback.extras["value"].shape[1] == feedback.slates.shape[1] > 1
+    seen = {name: feedback.extras[name] for name in names if name in feedback.extras} | feedback.observations
     rows = np.flatnonzero(feedback.extras["policy_version"] == version)
     pages: Pages = {
         "visit": feedback.keys.visit[rows],
         "page": feedback.keys.page[rows],
         "ended": (feedback.terminated | feedback.truncated)[rows],
         "explored": feedback.explored[rows],
-        "slates": feedback.slates[rows],
-        "reward": slot_rewards(feedback)[rows],
+        "action": feedback.slates[rows],
+        "reward": (slot_rewards(feedback) if per_slot else feedback.reward[:, None])[rows],
         "value": feedback.extras["value"][rows],
         "log_prob": feedback.extras["log_prob"][rows],
     }
-    return pages | {f"observations/{name}": feedback.observations[name][rows] for name in names}
+    pages |= {name: feedback.extras[name][rows] for name in more}
+    return pages | {f"observations/{name}": seen[name][rows] for name in names}
 
 
 def count(pages: Pages) -> int:
@@ -116,27 +125,62 @@ def longest_run(flags: NDArray[np.bool_]) -> int:
     return int(np.diff(stops).max()) - 1
 
 
-class VisitBuffer(DictRolloutBuffer):
-    """A rollout buffer that takes whole visits, one after the other; one row per page, K steps in each."""
+class Filled(DictRolloutBuffer):
+    """A rollout buffer that takes whole visits, one after the other; one row per page, V steps in each."""
 
     def fill(self, pages: Pages) -> None:
-        """Take complete visits, with advantages and returns; `buffer_size` = pages that were not explored.
+        """Take runs of pages, with advantages and returns; `buffer_size` = pages that were not explored.
 
         The last page of a visit is an end in every case: pages left are part of the state, so a page limit needs no
         bootstrap (Pardo et al. 2018, "Time limits in reinforcement learning", sec. 3). Before an explored page the run
         of own pages is cut, and that page's value stands for what followed, as for any truncated rollout.
         """
-        own = ~pages["explored"]
-        same_visit = np.append(np.diff(pages["visit"]) == 0, False)
-        after = np.where(same_visit, np.append(pages["value"][1:, 0], 0.0), 0.0).astype(np.float32)
-        goes_on = same_visit & np.append(own[1:], False)
+        own, next_page = ~pages["explored"], successive(pages)
+        after = np.where(next_page, np.append(pages["value"][1:, 0], 0.0), 0.0).astype(np.float32)
+        goes_on = next_page & np.append(own[1:], False)
         advantages = slot_advantages(pages["reward"], pages["value"], after, goes_on, self.gamma, self.gae_lambda)
         self._store(take(pages | {"advantage": advantages}, own))
 
     def _store(self, pages: Pages) -> None:
         self.observations = {name: pages[f"observations/{name}"][:, None] for name in self.observations}
-        self.actions = pages["slates"][:, None]
+        self.actions = pages["action"].reshape(self.buffer_size, 1, -1)
         self.values, self.log_probs = pages["value"][:, None], pages["log_prob"][:, None]
         self.advantages = pages["advantage"][:, None]
         self.returns = self.advantages + self.values
         self.pos, self.full = self.buffer_size, True
+
+
+class VisitBuffer(Filled):
+    """For PPO and A2C."""
+
+
+class MaskedBuffer(Filled, MaskableDictRolloutBuffer):  # type: ignore[misc]
+    """For MaskablePPO: ``masks`` of the pages come along."""
+
+    def _store(self, pages: Pages) -> None:
+        super()._store(pages)
+        self.action_masks = pages["masks"][:, None].astype(np.float32)
+
+
+class RecurrentBuffer(Filled, RecurrentDictRolloutBuffer):  # type: ignore[misc]
+    """For RecurrentPPO: ``memory``, float32 (P, 2, L, H), is the LSTM's state before each page.
+
+    A sequence starts wherever a page does not follow the one before it, from the state that was stored: zeros at the
+    first page of a visit that begins anew, so that no state needs to be reset within a sequence.
+    """
+
+    def _store(self, pages: Pages) -> None:
+        super()._store(pages)
+        hidden, cell = pages["memory"][:, 0, :, None], pages["memory"][:, 1, :, None]
+        self.hidden_states_pi, self.cell_states_pi = hidden, cell
+        self.hidden_states_vf, self.cell_states_vf = hidden, cell
+        self.episode_starts = np.zeros((self.buffer_size, 1), dtype=np.float32)
+        self.cuts = np.append(True, ~successive(pages)[:-1]).astype(np.float32)[:, None]
+
+    def _get_samples(self, batch_inds: NDArray[Any], env_change: NDArray[Any], env: Any = None) -> Any:  # type: ignore[override]
+        return super()._get_samples(batch_inds, self.cuts, env)
+
+
+def successive(pages: Pages) -> NDArray[np.bool_]:
+    """(P,) bool: the next row is the next page of the same visit."""
+    return np.append((np.diff(pages["visit"]) == 0) & (np.diff(pages["page"]) == 1), False)

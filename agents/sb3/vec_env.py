@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces as gym_spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
+
+from perennial.agents.sb3.actions import Actions
 
 
 class GymnasiumVecEnv(VecEnv):
@@ -84,6 +87,71 @@ class GymnasiumVecEnv(VecEnv):
         if isinstance(indices, int):
             return [indices]
         return range(self.num_envs) if indices is None else list(indices)
+
+
+class PageVecEnv(GymnasiumVecEnv):
+    """Lanes of pages for a learner that says in its own way, `actions`, which slate it means.
+
+    `env` shows pages as in `perennial.agents.base.Observations` and takes slates, slots into ``candidates``; the
+    learner sees the parts in `space`. Where `actions` has masks, ``action_masks`` gives them, for `MaskablePPO`.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, Any],
+        actions: Actions,
+        space: gym_spaces.Dict,
+        reward_scale: float = 1.0,
+    ) -> None:
+        super().__init__(env, reward_scale)
+        slots, expected = env.single_action_space, gym_spaces.MultiDiscrete([actions.m] * actions.k)
+        if slots != expected:
+            raise ValueError(
+                f"'env' must take slates, {expected}, as the agent was begun with. Got {slots}: "
+                "build it with action='slate' and the agent's candidates and slate size."
+            )
+        self.actions, self.observation_space, self.action_space = actions, space, actions.space()
+
+    def reset(self) -> Any:
+        return self._seen(super().reset(), np.ones(self.num_envs, dtype=np.bool_))
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        slates = self.actions.slates(actions, self._candidates)
+        self._actions = slates.astype(self.env.single_action_space.dtype, copy=False)
+
+    def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        observations, rewards, done, lanes = super().step_wait()
+        for lane in np.flatnonzero(done).tolist():
+            last = lanes[lane]["terminal_observation"]
+            lanes[lane]["terminal_observation"] = self._last({name: last[name][None] for name in last}, lane)
+        return self._seen(observations, done), rewards, done, lanes
+
+    def _last(self, observation: Mapping[str, NDArray[Any]], lane: int) -> dict[str, NDArray[Any]]:
+        """What the learner sees at the end of an episode, from a batch of one."""
+        return {name: observation[name][0] for name in self.observation_space.spaces}  # type: ignore[attr-defined]
+
+    def _seen(self, observations: Mapping[str, NDArray[Any]], begun: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        """The parts the learner sees; the candidates are kept for reading its action. `begun`: new episodes."""
+        self._candidates = np.array(observations["candidates"])
+        return {name: observations[name] for name in self.observation_space.spaces}  # type: ignore[attr-defined]
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        if attr_name == "action_masks":
+            if self.actions.masks is None:
+                raise AttributeError("These actions are always all allowed: there are no masks.")
+            return [self.action_masks] * len(self._lanes(indices))
+        return super().get_attr(attr_name, indices)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        if method_name == "action_masks":
+            masks = self.action_masks()
+            return [masks[lane] for lane in self._lanes(indices)]
+        return super().env_method(method_name, *method_args, indices=indices, **method_kwargs)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """bool (lanes, actions): what makes sense on the pages now shown."""
+        masks: NDArray[np.bool_] = self.actions.masks(self._candidates)
+        return masks
 
 
 def lane_of(batch: Any, lane: int) -> Any:

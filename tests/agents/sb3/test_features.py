@@ -9,15 +9,24 @@ import pytest
 import torch
 
 from perennial.agents.base import Decision, Items
-from perennial.agents.sb3.model import page_space, ppo_on_spaces
+from perennial.agents.sb3.features import ids
 from perennial.agents.sb3.policy import SlatePolicy
+from perennial.agents.sb3.ppo import Ppo
+from perennial.agents.sb3.spaces import page_space
 from tests.agents.toy import ToyShop, toy_shop
+
+
+def fresh(shop: ToyShop, items: Items) -> Any:
+    agent = Ppo(credit="page")
+    agent.begin(items, shop.spaces, seed=0)
+    agent.model.policy.set_training_mode(True)
+    return agent.model.policy
 
 
 def policy_for(shop: ToyShop, items: Items) -> SlatePolicy:
     """A policy whose every weight is away from its start, equal for equal sizes."""
+    policy = fresh(shop, items)
     torch.manual_seed(0)
-    policy = ppo_on_spaces(items, shop.spaces, {}).policy
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape))
@@ -68,6 +77,12 @@ def test_neighbouring_large_ids_are_told_apart() -> None:
     policy.evaluate_actions(tensors(observations), torch.zeros(3, 4))
     policy.forward(tensors(observations))
     assert seen == [torch.int32] * 8
+
+
+def test_float_ids_are_taken_as_long_as_they_are_exact() -> None:
+    assert ids(torch.tensor([3.0, 16.0]), 20).tolist() == [3, 16]
+    with pytest.raises(ValueError, match="integer ids where there are more than 16777216 items. Got torch.float"):
+        ids(torch.tensor([3.0]), 2**24 + 1)
 
 
 def test_relabelled_items_get_the_same_scores(shop: ToyShop) -> None:
@@ -122,8 +137,7 @@ def test_gradients_reach_every_weight(shop: ToyShop) -> None:
 
 def test_a_fresh_policy_is_near_uniform(shop: ToyShop) -> None:
     observations, _ = shop.observe(30)
-    torch.manual_seed(0)
-    policy = ppo_on_spaces(shop.items, shop.spaces, {}).policy
+    policy = fresh(shop, shop.items)
     scores = policy.get_distribution(tensors(observations)).scores
     assert scores.std(dim=1).max().item() < 0.05
 

@@ -82,6 +82,29 @@ def test_gradient_is_chosen_minus_expected() -> None:
     torch.testing.assert_close(row.grad, expected)
 
 
-def test_entropy_is_that_of_the_first_slot() -> None:
-    uniform = PlackettLuce(3).proba_distribution(torch.zeros(1, 5)).entropy()
-    torch.testing.assert_close(uniform, torch.tensor([float(np.log(5))]))
+def test_the_entropy_estimate_is_right_on_average() -> None:
+    """Weighted by the chances of all 60 slates it is the exact entropy, -sum p log p."""
+    for seed in range(3):
+        policy = PlackettLuce(3).proba_distribution(scores(1, seed).expand(60, 5))
+        log_p = policy.log_prob(ALL)
+        exact = -(log_p.exp() * log_p).sum()
+        torch.testing.assert_close((log_p.exp() * policy.entropy()).sum(), exact, rtol=1e-12, atol=1e-12)
+
+
+def test_slot_entropies_of_a_uniform_policy() -> None:
+    uniform = PlackettLuce(3).proba_distribution(torch.zeros(1, 5, dtype=torch.float64))
+    expected = torch.tensor([np.log([5.0, 4.0, 3.0])])
+    torch.testing.assert_close(uniform.slot_entropy(torch.tensor([[4, 0, 2]])), expected)
+    torch.testing.assert_close(uniform.entropy(), expected.sum(dim=1))  # no slates were given: it draws its own
+
+
+def test_more_entropy_is_where_its_gradient_points() -> None:
+    row = scores(200, seed=5).requires_grad_()
+    policy = PlackettLuce(3).proba_distribution(row)
+    policy.log_prob(policy.sample())
+    before = policy.entropy().mean()
+    before.backward()
+    assert row.grad is not None
+    moved = PlackettLuce(3).proba_distribution(row.detach() + 50 * row.grad)
+    assert policy.path is not None
+    assert moved.slot_entropy(policy.path).sum(dim=1).mean() > before

@@ -211,6 +211,12 @@ def test_bad_sizes_are_refused() -> None:
         Ppo(n_steps=100, batch_size=200)
 
 
+def test_slots_cannot_be_credited_by_an_environment() -> None:
+    shop = toy_shop()
+    with pytest.raises(ValueError, match="'credit' must be 'page' to learn on an environment. Got 'slot'"):
+        begun(shop).learn(None, 100)  # type: ignore[arg-type]
+
+
 def test_a_state_of_other_sizes_is_refused() -> None:
     shop = toy_shop()
     agent, other = begun(shop), begun(shop, width=32)

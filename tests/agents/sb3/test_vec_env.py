@@ -8,8 +8,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from stable_baselines3 import PPO
 
-from perennial.agents.sb3.model import ppo_on_env
 from perennial.agents.sb3.vec_env import GymnasiumVecEnv
 
 
@@ -107,7 +107,9 @@ def test_another_autoreset_mode_is_refused() -> None:
 
 
 def test_stock_ppo_learns_through_it() -> None:
-    model = ppo_on_env(lanes(), n_steps=8, batch_size=12, n_epochs=1, seed=0)
+    model = PPO(
+        "MultiInputPolicy", GymnasiumVecEnv(lanes()), n_steps=8, batch_size=12, n_epochs=1, seed=0, device="cpu"
+    )
     model.learn(48)
     assert model.num_timesteps == 48
     assert len(model.ep_info_buffer) > 10

@@ -1,0 +1,144 @@
+"""What stands behind `CandidateScorer` in each learner: from its M scores and its state vector to what is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import BaseModel
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+
+SHARPNESS = 5.0  # how far apart scores must be for the higher one to be taken as shown and the lower as not
+
+
+class KeepsIds(BaseModel):
+    """Hands observations to the extractor as they are; stable-baselines3 would cast every Box to float32."""
+
+    def extract_features(self, obs: PyTorchObs, features_extractor: nn.Module | None = None) -> Any:  # type: ignore[override]
+        extractor = features_extractor or self.features_extractor
+        assert extractor is not None
+        return extractor(obs)
+
+
+class Parted(nn.Module):
+    """Takes the extractor's output apart: scores (B, M) for the actor, the state vector for the critic."""
+
+    def __init__(self, n_candidates: int) -> None:
+        super().__init__()
+        self.n_candidates = n_candidates
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
+        return features[:, : self.n_candidates]
+
+    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
+        return features[:, self.n_candidates :]
+
+
+class StateHead(nn.Module):
+    """(B, outputs) from the state vector alone."""
+
+    def __init__(self, n_candidates: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.n_candidates = n_candidates
+        self.net = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.net(features[:, self.n_candidates :])
+        return result
+
+
+class ScoreHead(nn.Module):
+    """(B, M): the candidates' scores as they are."""
+
+    def __init__(self, n_candidates: int) -> None:
+        super().__init__()
+        self.n_candidates = n_candidates
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features[:, : self.n_candidates]
+
+
+class ItemValues(nn.Module):
+    """(B, M): the value of showing each candidate, its score + the state's level (Wang et al. 2016, dueling)."""
+
+    def __init__(self, n_candidates: int, width: int) -> None:
+        super().__init__()
+        self.n_candidates, self.level = n_candidates, nn.Linear(width, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = features[:, : self.n_candidates] + self.level(features[:, self.n_candidates :])
+        return result
+
+
+class ItemQuantiles(nn.Module):
+    """(B, quantiles x M): quantiles of the value of showing each candidate.
+
+    Quantile q of candidate j is ``score_j (1 + slope_q) + level_q``, with slopes and levels from the state: what is
+    spread differently between pages is told by the state, between candidates of a page by their scores.
+    """
+
+    def __init__(self, n_candidates: int, width: int, quantiles: int) -> None:
+        super().__init__()
+        self.n_candidates = n_candidates
+        self.level, self.slope = nn.Linear(width, quantiles), nn.Linear(width, quantiles)
+        nn.init.zeros_(self.slope.weight)
+        nn.init.zeros_(self.slope.bias)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        scores, state = features[:, None, : self.n_candidates], features[:, self.n_candidates :]
+        return (scores * (1.0 + self.slope(state))[:, :, None] + self.level(state)[:, :, None]).flatten(1)
+
+
+class EvenSpread(nn.Module):
+    """(B, outputs): one log standard deviation for all scores of a page, from its state."""
+
+    def __init__(self, n_candidates: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.n_candidates, self.outputs, self.spread = n_candidates, outputs, nn.Linear(width, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.spread(features[:, self.n_candidates :]).expand(-1, self.outputs)
+        return result
+
+
+class ScoredValue(nn.Module):
+    """(B, 1): the value of showing what the scores `a` put on top; input: features, then a, (B, M + width + M).
+
+    ``level(state) + gain sum_j softmax(SHARPNESS a)_j u_j``, u_j being the extractor's own score of candidate j: exact
+    for K = 1 as the scores part, in general a smooth stand-in for the top K, blind to the candidates' order.
+    """
+
+    def __init__(self, n_candidates: int, width: int) -> None:
+        super().__init__()
+        self.n_candidates = n_candidates
+        self.level = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        worth, state = inputs[:, : self.n_candidates], inputs[:, self.n_candidates : -self.n_candidates]
+        shown = (SHARPNESS * inputs[:, -self.n_candidates :]).softmax(dim=1)
+        result: torch.Tensor = self.level(state) + self.gain * (shown * worth).sum(dim=1, keepdim=True)
+        return result
+
+
+class WishedValue(nn.Module):
+    """(B, 1): the value of a wish, from state and wish; input: features, then the wish."""
+
+    def __init__(self, n_candidates: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.n_candidates = n_candidates
+        self.net = nn.Sequential(
+            nn.Linear(width + outputs, 2 * width),
+            nn.ReLU(),
+            nn.Linear(2 * width, width),
+            nn.ReLU(),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.net(inputs[:, self.n_candidates :])
+        return result

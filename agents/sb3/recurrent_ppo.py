@@ -1,0 +1,104 @@
+"""RecurrentPPO of sb3-contrib over slates: an LSTM along the pages of a visit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sb3_contrib import RecurrentPPO
+
+from perennial.agents.base import Items, Keys, Observations, Spaces
+from perennial.agents.sb3 import checkpoint, rollouts
+from perennial.agents.sb3.memory import Memory, Recalled
+from perennial.agents.sb3.on_policy import Served, SlateRanking
+from perennial.agents.sb3.plackett_luce import PlackettLuce
+from perennial.agents.sb3.recurrent_policy import RecurrentSlatePolicy
+from perennial.agents.validation import whole
+
+
+class RecurrentPpo(SlateRanking):
+    """PPO whose policy remembers the pages of a visit (Hausknecht and Stone 2015, arXiv:1507.06527, for the idea).
+
+    The LSTM's state before each page is stored with the page (``extras``), so that a round of training begins every
+    sequence from the state that the policy had: zeros at the first page of a visit. Credit is by page.
+    """
+
+    algorithm = RecurrentPPO
+    policy_class = RecurrentSlatePolicy
+    buffer_class = rollouts.RecurrentBuffer
+    more: ClassVar[tuple[str, ...]] = ("memory",)
+    carries: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        n_steps: int = 2048,
+        batch_size: int = 256,
+        n_epochs: int = 4,
+        learning_rate: float = 3e-3,
+        gamma: float = 0.9,
+        gae_lambda: float = 0.9,
+        clip_range: float = 0.2,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        state: int = 32,
+        reward_scale: float = 0.25,
+        embedding: int = 16,
+        width: int = 64,
+        id_scale: float = 0.3,
+    ) -> None:
+        """Names as in stable-baselines3, and as in `Ppo`; state: size of the LSTM's hidden and cell vectors."""
+        self._set_rounds(n_steps, gamma)
+        self._set_network(embedding, width, id_scale, reward_scale)
+        self._set_losses(learning_rate, gae_lambda, ent_coef, vf_coef, max_grad_norm)
+        self._set_clipping(batch_size, n_epochs, clip_range)
+        self.network["state"] = whole("state", state, 1)
+
+    def begin(self, items: Items, spaces: Spaces, seed: int) -> None:
+        super().begin(items, spaces, seed)
+        self.memory = Memory(spaces.n_users, self._blank(), self.carries)
+
+    def _blank(self) -> dict[str, Any]:
+        """What is remembered of one who was never met."""
+        return {"memory": np.zeros((2, 1, self.network["state"]), dtype=np.float32)}
+
+    def _made(self, observations: Observations, recalled: Recalled) -> dict[str, NDArray[Any]]:
+        """Observations that the agent makes from what it remembers."""
+        return {}
+
+    def _look(self, observations: Observations, recalled: Recalled) -> tuple[PlackettLuce, torch.Tensor, torch.Tensor]:
+        """The slate distribution, the values, and the LSTM's state after the page."""
+        seen = self._tensors({**observations, **self._made(observations, recalled)})
+        scores, values, after = self.model.policy.look(seen, torch.from_numpy(recalled["memory"]))
+        return PlackettLuce(self.spaces.slate_size).proba_distribution(scores.double()), values, after
+
+    def _ranking(self, observations: Observations, keys: Keys) -> tuple[Any, torch.Tensor, dict[str, NDArray[Any]]]:
+        ranking, values, after = self._look(observations, self.memory.recall(keys))
+        return ranking, values, {"memory_after": after.numpy()}
+
+    def _serve(self, observations: Observations, keys: Keys) -> Served:
+        recalled = self.memory.recall(keys)
+        served = super()._serve(observations, keys)
+        after = {"memory": served.extras.pop("memory_after")}
+        self.memory.keep(keys, recalled, after | self._noted(observations, recalled, served.slates))
+        served.extras.update({name: recalled[name] for name in self.more})
+        served.extras.update(self._made(observations, recalled))
+        return served
+
+    def _noted(self, observations: Observations, recalled: Recalled, slates: NDArray[np.int32]) -> Recalled:
+        """What else is remembered of a page, with the LSTM's state."""
+        return {}
+
+    def _buffer(self, n: int, gamma: float, **more: Any) -> Any:
+        shape = (n, 1, 1, self.network["state"])
+        return super()._buffer(n, gamma, hidden_state_shape=shape, **more)
+
+    def _learned(self) -> dict[str, NDArray[Any]]:
+        return super()._learned() | checkpoint.prefixed("users", self.memory.state())
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        super().restore(state)
+        self.memory.restore(checkpoint.part("users", state))
