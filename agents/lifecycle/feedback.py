@@ -59,9 +59,13 @@ class FeedbackLog:
             raise ValueError(f"'recent_days' must be at least 1. Got {recent_days}.")
         self.path, self.spaces, self.recent_days = path, spaces, recent_days
         self._store = Store(path)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing waits; all that is known is what the disk holds."""
         self._recent: dict[int, Feedback] = {}
         self._pending = Pending()
-        self._newest = tables.empty(spaces)
+        self._newest = tables.empty(self.spaces)
         self._last_tick = (self.last_day + 1) * HOURS - 1
         self._seen: set[int] = set()
         self._seen_on: dict[int, list[int]] = {}
@@ -140,6 +144,15 @@ class FeedbackLog:
         self._keep(day, Feedback.concatenate(pages) if pages else tables.empty(self.spaces))
         self._pending = Pending()
         self._last_tick = max(self._last_tick, (day + 1) * HOURS - 1)
+
+    def mark(self) -> int:
+        """Where the log stands, for `return_to`: its last committed day."""
+        return self.last_day
+
+    def return_to(self, mark: int) -> None:
+        """Forget what was logged after the day `mark`."""
+        self._store.return_to(mark)
+        self._begin()
 
     def _frames(self, hours: list[Hour]) -> dict[str, pl.DataFrame]:
         pages = Feedback.concatenate([replace(hour.feedback, extras={}) for hour in hours])

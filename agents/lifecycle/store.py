@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError
 
 TABLES = ("pages", "impressions", "conversions", "quarantine")
 DAYS = "days.jsonl"
 ROW_GROUP = 10_000
 """Rows that are skipped or read together: a few days of pages, so that a window costs its own days only."""
+
+
+class LogDamagedError(RuntimeError):
+    """A file of the log does not hold what was written there."""
 
 
 class Store:
@@ -36,12 +43,32 @@ class Store:
         listing = self.path / DAYS
         if listing.exists():
             whole, _, torn = listing.read_text(encoding="utf-8").rpartition("\n")
+            with _readable(listing):
+                self.days = {row["day"]: row for row in map(json.loads, whole.splitlines())}
             if torn:
-                listing.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
-            self.days = {row["day"]: row for row in map(json.loads, whole.splitlines())}
+                self._list()
         for name in TABLES:
-            if DeltaTable.is_deltatable(str(self.path / name)):
-                self._tables[name] = DeltaTable(str(self.path / name))
+            with _readable(self.path / name):
+                if DeltaTable.is_deltatable(str(self.path / name)):
+                    self._tables[name] = DeltaTable(str(self.path / name))
+                    self._drop_unfinished(name)
+
+    def _list(self) -> None:
+        """Write the list of days anew, whole or not at all."""
+        lines = "".join(json.dumps(line, sort_keys=True) + "\n" for line in self.days.values())
+        write_durably(self.path / DAYS, lines.encode())
+
+    def return_to(self, day: int) -> None:
+        """Forget the days after `day`, as if they had never been written."""
+        if day >= 0 and day not in self.days:
+            raise LogDamagedError(
+                f"The log in {self.path} ends with day {self.last_day}, but day {day} was committed. "
+                "Restore the folder from a copy, or run again from the start."
+            )
+        self.days = {kept: line for kept, line in self.days.items() if kept <= day}
+        self._list()
+        for name in self._tables:
+            with _readable(self.path / name):
                 self._drop_unfinished(name)
 
     def _drop_unfinished(self, name: str) -> None:
@@ -65,6 +92,8 @@ class Store:
                 self._tables[name] = DeltaTable(str(self.path / name))
         with (self.path / DAYS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, sort_keys=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         self.days[line["day"]] = line
 
     def read(self, name: str, first_day: int, last_day: int, columns: list[str] | None = None) -> pl.DataFrame | None:
@@ -72,7 +101,8 @@ class Store:
         if name not in self._tables:
             return None
         rows = pl.scan_delta(self._tables[name]).filter(pl.col("day").is_between(first_day, last_day))
-        return (rows if columns is None else rows.select(columns)).collect()
+        with _readable(self.path / name):
+            return (rows if columns is None else rows.select(columns)).collect()
 
     def compact(self) -> None:
         """Rewrite each table's many daily files as few; a commit's cost grows with their number. Old versions stay."""
@@ -87,6 +117,42 @@ class Store:
             )
         shutil.copytree(self.path, path, copy_function=_link, dirs_exist_ok=True)
         return Store(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What the readers of a damaged file say, as one error that names it; a missing right or space is no damage."""
+    try:
+        yield
+    except (DeltaError, pl.exceptions.PolarsError, ValueError, KeyError, FileNotFoundError) as error:
+        if isinstance(error, LogDamagedError):
+            raise
+        raise LogDamagedError(
+            f"The log is damaged: {path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "Restore it from a copy, or run again from the start."
+        ) from error
+
+
+def write_durably(path: Path, content: bytes | memoryview) -> None:
+    """Let `path` hold `content`, on the disk and not only in its cache: whole or not at all."""
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make a file's new name last through a loss of power, where the system lets folders be opened."""
+    if os.name != "posix":
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _link(source: str, target: str) -> str:

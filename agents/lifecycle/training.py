@@ -58,8 +58,12 @@ class TrainingJob:
 
     def fresh(self, tick: int = 0) -> Agent:
         """An agent of the champion's kind that has learned nothing, and knows the items of hour `tick`."""
+        return self.knowing(self.items(tick) if callable(self.items) else self.items)
+
+    def knowing(self, items: Items) -> Agent:
+        """An agent of the champion's kind that has learned nothing, and knows `items`."""
         agent = self.build()
-        agent.begin(self.items(tick) if callable(self.items) else self.items, self.spaces, self.seed)
+        agent.begin(items, self.spaces, self.seed)
         return agent
 
     def run(self, order: TrainingOrder, log: FeedbackLog, champion: Agent, version: int = 0) -> Trained:

@@ -1,0 +1,116 @@
+"""A run that is killed, at any moment, goes on from the last committed day to the bits of one that was not."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.registry import Registry
+from perennial.experiments import execution
+from tests.experiments import killed
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.experiments.killed"])
+
+
+def start(folder: Path, *points: str) -> Any:
+    """The run in a process of its own, under way."""
+    begun = CONTEXT.Event()
+    process = CONTEXT.Process(target=killed.main, args=(folder, *points), kwargs={"begun": begun})
+    process.start()
+    assert begun.wait(60)
+    return process
+
+
+def end(process: Any) -> int | None:
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode
+
+
+def hashes(folder: Path) -> dict[str, Any]:
+    """All that a run leaves for good: what it measured, decided, logged and trained."""
+    run = killed.small(folder)
+    log = FeedbackLog(run.folder / "log", execution.build(run).training.spaces)
+    registry = Registry(run.folder / "registry", "read", 0)
+    found = {
+        "result": (run.folder / "result.json").read_text(),
+        "decisions": (run.folder / "decisions.jsonl").read_text(),
+        "log": log.data_version(run.window.history_start, run.window.start + run.window.scored_days - 1),
+        "rows": log.counts,
+        "versions": registry.versions(),
+        "champions": registry.history("champion"),
+        "files": sorted(file.name for file in (run.folder / "registry" / "files").iterdir()),
+        "history": (run.history / "decisions.jsonl").read_text(),
+    }
+    registry.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run, never killed."""
+    folder = tmp_path_factory.mktemp("whole")
+    killed.main(folder)
+    return folder
+
+
+def test_the_run_that_is_killed_has_everything_in_it(whole: Path) -> None:
+    found = hashes(whole)
+    assert '"reason": "drift of first_page_ctr"' in found["decisions"]
+    assert {version.origin for version in found["versions"]} == {"initial", "fit", "update"}
+    assert len(found["versions"]) > 6
+    assert not (killed.small(whole).folder / "checkpoint").exists()
+
+
+FEW = ["commit before 2", "training before 2", "logging after 2", "promotion after 2", "rename after 1"]
+MANY = [
+    "history before 2", "rename before 2", "registration before 3", "training after 1", "training before 2",
+    "registration after 1", "promotion before 1", "update after 3", "logging after 1", "logging before 2",
+    "listing after 1", "audit after 1", "commit before 1", "pruning before 2", "pruning after 1", "tensorboard after 1",
+    "result before 1", "result after 2",
+]  # fmt: skip
+
+
+def check_chain(points: list[str], whole: Path, folder: Path) -> None:
+    """One run, killed at each of the points in turn."""
+    for point in points:
+        assert end(start(folder, point)) == -signal.SIGKILL, point
+    assert end(start(folder)) == 0
+    assert hashes(folder) == hashes(whole)
+
+
+def test_killed_while_it_trains_logs_promotes_and_commits_it_ends_in_the_same_bits(whole: Path, tmp_path: Path) -> None:
+    check_chain(FEW, whole, tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_at_every_kind_of_moment_it_ends_in_the_same_bits(whole: Path, tmp_path: Path) -> None:
+    check_chain(MANY, whole, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_at_fifty_random_moments_it_ends_in_the_same_bits(whole: Path, tmp_path: Path) -> None:
+    expected, rng, kills, lives = hashes(whole), np.random.default_rng(50), 0, 0
+    begun = time.perf_counter()
+    assert end(start(tmp_path / "clock")) == 0
+    length = time.perf_counter() - begun
+    while kills < 50:
+        folder, lives = tmp_path / str(lives), lives + 1
+        for _ in range(5):
+            process = start(folder)
+            process.join(rng.uniform(0, length))
+            process.kill()
+            kills += end(process) == -signal.SIGKILL
+        assert end(start(folder)) == 0
+        assert hashes(folder) == expected
+        shutil.rmtree(folder)
