@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.lifecycle.feedback import FeedbackLog
@@ -29,7 +30,7 @@ from perennial.experiments import configuration, results, resuming, tensorboard
 from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import HOURS, Scorer
 from perennial.experiments.results import Event, Result
-from perennial.experiments.resuming import Site
+from perennial.experiments.resuming import RunStoppedError, Site
 from perennial.experiments.run import Run
 
 Advance = Callable[[int], object]
@@ -147,7 +148,7 @@ def execute(run: Run, advance: Advance) -> Path:
     parts, started = build(run), time.perf_counter()
     run.folder.mkdir(parents=True, exist_ok=True)
     with resuming.alone(run.folder):
-        resumed = not results.finished(run.folder) and resuming.interrupted(run.folder, _identity(run))
+        resumed = not results.finished(run.folder) and resuming.interrupted(run.folder, identity(run))
         if not resumed:
             _clear(run.folder)
             configuration.save({**run.settings, "arm": run.arm}, run.folder / "config.yaml")
@@ -159,7 +160,8 @@ def execute(run: Run, advance: Advance) -> Path:
     return run.folder
 
 
-def _identity(run: Run) -> str:
+def identity(run: Run) -> str:
+    """Names what a checkpoint belongs to: settings and code."""
     return f"{run.digest} {results.code_digest()}"
 
 
@@ -174,19 +176,30 @@ def _site(run: Run, parts: Parts, resumed: bool) -> Site:
     place, spaces = run.folder / resuming.LOG, parts.training.spaces
     log = FeedbackLog(place, spaces) if resumed else FeedbackLog(run.history / resuming.LOG, spaces).fork(place)
     registry = Registry(run.folder / resuming.REGISTRY, results.code_digest(), run.seed, keep=KEPT_MODELS)
-    return resuming.site(run.folder, _identity(run), parts.world, parts.training, log, registry)
+    return resuming.site(run.folder, identity(run), parts.world, parts.training, log, registry)
 
 
 def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
     """The parts of a run at its first hour, with the visitors as the history left them."""
     with np.load(run.history / WORLD) as saved:
         site.world.restore(dict(saved))
-    agent: Agent = site.training.fresh()
-    agent.load(run.first_version)
+    agent = _first(run, site.training)
     window, strategy = run.window, parts.strategy
     before, floor = window.start * HOURS - 1, seed_of(run, 1)
     deployment = Deployment(agent, strategy.rollout, site.registry, window.exploration, floor, before)
     return {"deployment": deployment, "strategy": strategy, "scorer": Scorer(site.truth)}
+
+
+def _first(run: Run, training: TrainingJob) -> Agent:
+    agent = training.fresh()
+    try:
+        agent.load(run.first_version)
+    except (SafetensorError, ValueError) as error:
+        raise RunStoppedError(
+            f"The first version in {run.first_version} is damaged ({error}). Delete the file and start again: it is "
+            "fitted anew."
+        ) from error
+    return agent
 
 
 def _write(run: Run, loop: Loop, started: float) -> None:

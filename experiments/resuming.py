@@ -15,10 +15,11 @@ from deltalake.exceptions import DeltaError
 from safetensors import SafetensorError
 
 from perennial.agents.lifecycle import checkpoint
-from perennial.agents.lifecycle.checkpoint import Checkpoint
+from perennial.agents.lifecycle.checkpoint import Checkpoint, CheckpointDamagedError
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
+from perennial.agents.lifecycle.store import LogDamagedError
 from perennial.agents.lifecycle.training import TrainingJob
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
@@ -29,7 +30,11 @@ CHECKPOINT, DECISIONS, LOG, REGISTRY = "checkpoint", "decisions.jsonl", "log", "
 
 
 class RunStoppedError(RuntimeError):
-    """A run could not write on; what was committed before is kept."""
+    """A run could not write on, or not read what it starts from; what was committed before is kept."""
+
+
+STOPPED = (RunStoppedError, CheckpointDamagedError, LogDamagedError)
+"""What the disk did to a run, each with a message that says all there is to say."""
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def carry_out(run: Run) -> int:
     """Execute one run here and say what came of it."""
     from rich.console import Console
 
-    from perennial.experiments import workers
+    from perennial.experiments import resuming, workers
     from perennial.experiments.progress import tracking
 
     console, status = Console(soft_wrap=not sys.stdout.isatty()), run.status()
@@ -206,8 +206,12 @@ def carry_out(run: Run) -> int:
             "or add overwrite=true to replace it."
         )
     else:
-        with tracking(console, run.label, workers.total_days([run])) as tracker:
-            workers.in_this_process(run, tracker.advance)
+        try:
+            with tracking(console, run.label, workers.total_days([run])) as tracker:
+                workers.in_this_process(run, tracker.advance)
+        except resuming.STOPPED as error:
+            print(f"perennial-run: {error}", file=sys.stderr)
+            return 1
     done = results.read(run.folder)
     for name, value in {**asdict(done.scores), "retrains": done.retrains}.items():
         console.print(f"  {name.replace('_', ' '):32s} {value:.6g}", highlight=False)

@@ -94,7 +94,7 @@ def identity(path: Path) -> str | None:
 
 def _read(file: Path) -> Arrays:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             read: dict[str, NDArray[Any]] = dict(arrays)
             return read
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError) as error:

@@ -51,7 +51,19 @@ class Store:
             with _readable(self.path / name):
                 if DeltaTable.is_deltatable(str(self.path / name)):
                     self._tables[name] = DeltaTable(str(self.path / name))
+                    self._check_sizes(name)
                     self._drop_unfinished(name)
+
+    def _check_sizes(self, name: str) -> None:
+        """A torn file is found by its size, before a reader stumbles over it."""
+        files = pl.DataFrame(self._tables[name].get_add_actions(flatten=True)).select("path", "size_bytes")
+        for path, size in files.iter_rows():
+            found = (self.path / name / path).stat().st_size
+            if found != size:
+                raise LogDamagedError(
+                    f"The log is damaged: {self.path / name / path} holds {found} bytes of {size}. Restore it from a "
+                    "copy, or run again from the start."
+                )
 
     def _list(self) -> None:
         """Write the list of days anew, whole or not at all."""
@@ -119,12 +131,22 @@ class Store:
         return Store(path)
 
 
+_UNREADABLE = (
+    DeltaError,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    ValueError,
+    KeyError,
+    FileNotFoundError,
+)
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """What the readers of a damaged file say, as one error that names it; a missing right or space is no damage."""
     try:
         yield
-    except (DeltaError, pl.exceptions.PolarsError, ValueError, KeyError, FileNotFoundError) as error:
+    except _UNREADABLE as error:
         if isinstance(error, LogDamagedError):
             raise
         raise LogDamagedError(

@@ -6,6 +6,8 @@ A point is written "training after 2": the process ends by SIGKILL after the sec
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -84,3 +86,36 @@ def main(folder: Path, *points: str, begun: Any = None) -> None:
     if planned.status() != "finished":
         execution.prepare([planned], lambda days: None)
         execution.execute(planned, lambda days: None)
+
+
+def with_small_files(folder: Path, room: int, said: Any) -> None:
+    """The run with files of at most `room` bytes after its first scored day; tells what error it ended with."""
+    _then(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)), folder, said)
+
+
+def on_a_full_disk(folder: Path, room: int, said: Any) -> None:
+    """The run on a disk with only `room` bytes left after its first scored day; tells what error it ended with."""
+
+    def fill() -> None:
+        with (folder / "ballast").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free - room)
+
+    _then(fill, folder, said)
+
+
+def _then(act: Callable[[], object], folder: Path, said: Any) -> None:
+    """The run, with `act` once its first scored day is committed."""
+    commit, done = Checkpoint.commit, []
+
+    def committed(self: Checkpoint, *given: Any) -> None:
+        commit(self, *given)
+        if self.path.parent.name == "small" and not done:
+            done.append(act())
+
+    setattr(Checkpoint, "commit", committed)  # noqa: B010 (mypy refuses the plain form)
+    try:
+        main(folder)
+    except Exception as error:
+        said.put(f"{type(error).__name__}: {error}")
+    else:
+        said.put("no error")

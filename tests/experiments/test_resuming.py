@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
-from perennial.experiments import execution
+from perennial.experiments import execution, resuming, run
 from tests.experiments import killed
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -38,18 +39,18 @@ def end(process: Any) -> int | None:
 
 def hashes(folder: Path) -> dict[str, Any]:
     """All that a run leaves for good: what it measured, decided, logged and trained."""
-    run = killed.small(folder)
-    log = FeedbackLog(run.folder / "log", execution.build(run).training.spaces)
-    registry = Registry(run.folder / "registry", "read", 0)
+    small = killed.small(folder)
+    log = FeedbackLog(small.folder / "log", execution.build(small).training.spaces)
+    registry = Registry(small.folder / "registry", "read", 0)
     found = {
-        "result": (run.folder / "result.json").read_text(),
-        "decisions": (run.folder / "decisions.jsonl").read_text(),
-        "log": log.data_version(run.window.history_start, run.window.start + run.window.scored_days - 1),
+        "result": (small.folder / "result.json").read_text(),
+        "decisions": (small.folder / "decisions.jsonl").read_text(),
+        "log": log.data_version(small.window.history_start, small.window.start + small.window.scored_days - 1),
         "rows": log.counts,
         "versions": registry.versions(),
         "champions": registry.history("champion"),
-        "files": sorted(file.name for file in (run.folder / "registry" / "files").iterdir()),
-        "history": (run.history / "decisions.jsonl").read_text(),
+        "files": sorted(file.name for file in (small.folder / "registry" / "files").iterdir()),
+        "history": (small.history / "decisions.jsonl").read_text(),
     }
     registry.close()
     return found
@@ -71,7 +72,7 @@ def test_the_run_that_is_killed_has_everything_in_it(whole: Path) -> None:
     assert not (killed.small(whole).folder / "checkpoint").exists()
 
 
-FEW = ["commit before 2", "training before 2", "logging after 2", "promotion after 2", "rename after 1"]
+FEW = ["training before 2", "logging after 2", "promotion after 2", "rename before 2"]
 MANY = [
     "history before 2", "rename before 2", "registration before 3", "training after 1", "training before 2",
     "registration after 1", "promotion before 1", "update after 3", "logging after 1", "logging before 2",
@@ -114,3 +115,68 @@ def test_killed_at_fifty_random_moments_it_ends_in_the_same_bits(whole: Path, tm
         assert end(start(folder)) == 0
         assert hashes(folder) == expected
         shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", [200, 9_000])
+def test_a_full_disk_is_one_clear_error_and_loses_no_committed_row(whole: Path, tmp_path: Path, room: int) -> None:
+    """So little room that nothing can be written, and enough for small files but not for the checkpoint."""
+    check_full_disk(killed.with_small_files, tmp_path, room)
+    assert end(start(tmp_path)) == 0
+    assert hashes(tmp_path) == hashes(whole)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_is_one_clear_error_and_loses_no_committed_row(whole: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", disk], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        check_full_disk(killed.on_a_full_disk, disk, 20_000)
+        (disk / "ballast").unlink()
+        assert end(start(disk)) == 0
+        assert hashes(disk) == hashes(whole)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def check_full_disk(main: Any, folder: Path, room: int) -> None:
+    said = CONTEXT.Queue()
+    process = CONTEXT.Process(target=main, args=(folder, room, said))
+    process.start()
+    message = said.get(timeout=100)
+    process.join()
+    assert message.startswith("RunStoppedError: The run in "), message
+    assert "Every committed day is kept" in message
+    assert "start the same command again" in message
+    small = killed.small(folder)
+    log = FeedbackLog(small.folder / "log", execution.build(small).training.spaces)
+    assert log.last_day >= small.window.start
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> run.Run:
+    """A run with two scored days behind it, killed."""
+    assert end(start(tmp_path, "pruning after 5")) == -signal.SIGKILL
+    return killed.small(tmp_path)
+
+
+def test_damage_is_said_in_one_sentence_on_the_command_line(begun: run.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*killed.TINY, f"output={begun.output}", "name=small"]
+    assert resuming.interrupted(begun.folder, execution.identity(begun))
+    assert not resuming.interrupted(begun.folder, execution.identity(begun.at_seed(1)))
+    with resuming.alone(begun.folder):
+        assert run.main(command) == 1
+    assert "Another process is at work in" in capsys.readouterr().err
+    file = begun.folder / "checkpoint" / "day.npz"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:1000])
+    assert run.main(command) == 1
+    said = capsys.readouterr().err
+    assert "day.npz is damaged" in said
+    assert len(said.splitlines()) == 1
+    shutil.rmtree(begun.folder)
+    begun.first_version.write_bytes(begun.first_version.read_bytes()[:100])
+    assert run.main(command) == 1
+    assert "Delete the file and start again: it is fitted anew" in capsys.readouterr().err
