@@ -59,13 +59,9 @@ class FeedbackLog:
             raise ValueError(f"'recent_days' must be at least 1. Got {recent_days}.")
         self.path, self.spaces, self.recent_days = path, spaces, recent_days
         self._store = Store(path)
-        self._begin()
-
-    def _begin(self) -> None:
-        """Nothing waits; all that is known is what the disk holds."""
         self._recent: dict[int, Feedback] = {}
         self._pending = Pending()
-        self._newest = tables.empty(self.spaces)
+        self._newest = tables.empty(spaces)
         self._last_tick = (self.last_day + 1) * HOURS - 1
         self._seen: set[int] = set()
         self._seen_on: dict[int, list[int]] = {}
@@ -152,7 +148,7 @@ class FeedbackLog:
     def return_to(self, mark: int) -> None:
         """Forget what was logged after the day `mark`."""
         self._store.return_to(mark)
-        self._begin()
+        FeedbackLog.__init__(self, self.path, self.spaces, self.recent_days)
 
     def _frames(self, hours: list[Hour]) -> dict[str, pl.DataFrame]:
         pages = Feedback.concatenate([replace(hour.feedback, extras={}) for hour in hours])
