@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.experiments import configuration, figures
 from perennial.experiments.configuration import ConfigurationError
-from perennial.experiments.run import WORLD_GETS
+from perennial.experiments.run import WORLD_GETS, build_world
 
 if TYPE_CHECKING:
     from perennial.envs import World
@@ -26,10 +26,7 @@ def names() -> list[str]:
 
 def build(name: str, overrides: Sequence[str], seed: int) -> World:
     """The world in which drift `name` happens. Raises ConfigurationError if it cannot be built."""
-    node = configuration.compose("config", [f"drift={name}", *overrides], WORLD_GETS).node
-    parts = {part: configuration.build(node[part], part) for part in ("drift", "reward")}
-    world: World = configuration.build(node["world"], "world", **parts, seed=seed)
-    return world
+    return build_world(configuration.compose("config", [f"drift={name}", *overrides], WORLD_GETS).node, seed)
 
 
 def parts_of(drift: Drift) -> Sequence[Drift]:

@@ -31,7 +31,7 @@ from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import HOURS, Scorer
 from perennial.experiments.results import Event, Result
 from perennial.experiments.resuming import RunStoppedError, Site
-from perennial.experiments.run import Run
+from perennial.experiments.run import Run, build_world
 
 Advance = Callable[[int], object]
 """Told how many simulated days have passed."""
@@ -62,8 +62,7 @@ def seed_of(run: Run, purpose: int) -> int:
 
 def build(run: Run) -> Parts:
     """Everything the run needs; what is wrong shows here, before a file is written."""
-    make = configuration.build
-    world = make(run.world, "world", drift=make(run.drift, "drift"), reward=make(run.reward, "reward"), seed=run.seed)
+    make, world = configuration.build, build_world(run.settings, run.seed)
     agent = partial(copy.deepcopy, make(run.agent, "agent"))
     training = TrainingJob(agent, items_of(world), Spaces(**world.sizes), seed_of(run, 0))
     return Parts(world, training, make(run.strategy, "strategy"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.experiments import configuration
 from perennial.experiments.configuration import ConfigurationError, Node
-from perennial.experiments.run import WORLD_GETS, Experiment
+from perennial.experiments.run import WORLD_GETS, Experiment, build_world
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
 
@@ -116,7 +116,7 @@ def play(setting: Node, experiment: Experiment, seed: int, by: str) -> Score:
     """One policy in its own copy of the world that `setting` (world, drift, reward) describes."""
     from perennial.experiments.comparators import Window
 
-    world = _world(setting, seed)
+    world = build_world(setting, seed)
     scored = Window(experiment.start, experiment.start + experiment.scored_days - 1)
     before = Window(experiment.history_start, experiment.start - 1)
     return score(world, policy(by, world, before, scored), scored)
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             settings.append({**node, "world": {**node["world"], key: value}})
             names.append(f"{key.replace('_', ' ')} {value:g}" if key == "channel" else f"CTR level x{value:g}")
         for setting in settings:
-            _world(setting, node["seed"])  # what is wrong shows before anything runs
+            build_world(setting, node["seed"])  # what is wrong shows before anything runs
     except ConfigurationError as error:
         print(f"perennial-headroom: {error}", file=sys.stderr)
         return 2
@@ -204,13 +204,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(found) > 1:
         console.print(setting_table(names, found).rich())
     return 0
-
-
-def _world(setting: Node, seed: int) -> World:
-    """The world that `setting` (world, drift, reward) describes."""
-    parts = {name: configuration.build(setting[name], name) for name in ("drift", "reward")}
-    world: World = configuration.build(setting["world"], "world", **parts, seed=seed)
-    return world
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from perennial.envs.preset import EPOCH
 from perennial.experiments import configuration, results
 from perennial.experiments.configuration import ConfigurationError, Node
 from perennial.experiments.threads import one_thread
+
+if TYPE_CHECKING:
+    from perennial.envs import World
 
 WORLD_GETS = {"world": {"drift", "seed", "reward"}}
 """Arguments of the world that the run hands over itself."""
@@ -136,6 +139,13 @@ class Run:
 
 
 PARTS = ("world", "drift", "reward", "agent", "strategy", "experiment")
+
+
+def build_world(setting: Node, seed: int) -> World:
+    """The world that `setting` (its nodes world, drift and reward) describes; raises ConfigurationError if none."""
+    parts = {name: configuration.build(setting[name], name) for name in ("drift", "reward")}
+    world: World = configuration.build(setting["world"], "world", **parts, seed=seed)
+    return world
 
 
 def compose(overrides: Sequence[str], arm: str = "", **kept: Any) -> Run:

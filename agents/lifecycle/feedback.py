@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -12,46 +12,32 @@ import polars as pl
 from numpy.typing import NDArray
 
 from perennial.agents.base import Feedback, Spaces
+from perennial.agents.lifecycle import conversions as told
 from perennial.agents.lifecycle import intake, tables
+from perennial.agents.lifecycle.conversions import Conversions
+from perennial.agents.lifecycle.open_day import OpenDay, in_order, without_extras
 from perennial.agents.lifecycle.store import Store
 from perennial.agents.lifecycle.tables import ARMS, HOURS
 
 
-@dataclass
-class Hour:
-    """One closed hour. ``arm`` int8 (P,) index into ARMS, ``revision`` int32 (P,): in-place updates of the version."""
-
-    feedback: Feedback
-    arm: NDArray[np.int8]
-    revision: NDArray[np.int32]
-    digest: str
-
-
-@dataclass
-class Pending:
-    """What waits in memory: the waves of the hours under way, and the day's closed hours."""
-
-    waves: list[Feedback] = field(default_factory=list)
-    sources: list[tuple[int, int, int]] = field(default_factory=list)
-    hours: dict[int, Hour] = field(default_factory=dict)
-    quarantined: list[pl.DataFrame] = field(default_factory=list)
-    duplicates: int = 0
-
-
 class FeedbackLog:
-    """An append-only log of served pages in four Delta Lake tables, committed once a day.
+    """An append-only log of served pages in Delta Lake tables, committed once a day.
 
     ``pages``: one row per page. ``impressions``: one row per slot with its outcome. ``conversions``: one row per
-    purchase. ``quarantine``: rows refused on entry, with the reason. The columns are described in `tables`.
+    purchase, and per cart that was told later than its page. ``quarantine``, ``refused_conversions``: rows refused on
+    entry, with the reason. The columns are described in `tables` and `conversions`.
+
+    Pages and conversions may come late. ``tick`` is the hour a page was served, ``day`` the day on which a row entered
+    the log: so the log reads as of any day, with what had come by then and nothing else.
 
     Arguments:
         path: the log's folder; a log that is there is continued after its last complete day.
         spaces: the sizes every page must have.
         recent_days: days kept in memory too, at about 0.7 kB a page; older ones are read from disk. Duplicates are
-            recognised within the same span.
+            recognised within the same span, and pages later than that are refused.
 
-    `append` each wave, `close` each hour or several at once, `commit` each day. Only `tick` and `since` give extras
-    back: they go with fresh pages, to the agent that served them.
+    `append` each wave, `convert` what is told later, `close` each hour or several at once, `commit` each day. Only
+    `tick` and `since` give extras back: they go with fresh pages, to the agent that served them.
     """
 
     def __init__(self, path: Path, spaces: Spaces, recent_days: int = 35) -> None:
@@ -60,11 +46,10 @@ class FeedbackLog:
         self.path, self.spaces, self.recent_days = path, spaces, recent_days
         self._store = Store(path)
         self._recent: dict[int, Feedback] = {}
-        self._pending = Pending()
-        self._newest = tables.empty(spaces)
+        self._open = OpenDay()
+        self._newest, self._converted = tables.empty(spaces), told.none()
         self._last_tick = (self.last_day + 1) * HOURS - 1
-        self._seen: set[int] = set()
-        self._seen_on: dict[int, list[int]] = {}
+        self._seen, self._seen_converted = intake.Seen(), intake.Seen()
         self._remember_keys()
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -74,71 +59,83 @@ class FeedbackLog:
         if arm not in ARMS:
             raise ValueError(f"'arm' must be one of {', '.join(ARMS)}. Got {arm!r}.")
         intake.check_form(feedback, self.spaces)
-        self._pending.waves.append(feedback)
-        self._pending.sources.append((len(feedback), ARMS.index(arm), revision))
+        self._open.waves.append(feedback)
+        self._open.sources.append((len(feedback), ARMS.index(arm), revision))
+
+    def convert(self, conversions: Conversions) -> None:
+        """Take what is told of pages served before, logged or not. Wrong shapes or dtypes raise, nothing logged."""
+        told.check_form(conversions)
+        self._open.told.append(conversions)
 
     def close(self, tick: int) -> Feedback:
-        """End the hours up to `tick`: check their pages, order them by (tick, visit, page), and give them back."""
+        """End the hours up to `tick`: check what came, order it by (tick, visit, page), and give the pages back."""
         first = max(self._last_tick + 1, tick // HOURS * HOURS)
-        if tick <= self._last_tick or any(closed // HOURS != tick // HOURS for closed in self._pending.hours):
+        if tick <= self._last_tick or any(closed // HOURS != tick // HOURS for closed in self._open.hours):
             raise ValueError(
                 f"'tick' must follow hour {self._last_tick}, on a day whose predecessors are committed. Got {tick}. "
                 "Call commit(day) at the end of each day."
             )
-        self._newest = tables.empty(self.spaces)
-        if self._pending.waves:
-            self._newest, arm, revision = self._accepted(range(first, tick + 1))
-            self._pending.hours |= _by_hour(self._newest, arm, revision)
-        self._pending.waves, self._pending.sources, self._last_tick = [], [], tick
+        self._newest, self._converted, hours = tables.empty(self.spaces), told.none(), range(first, tick + 1)
+        if self._open.waves:
+            self._newest, arm, revision = self._accepted(hours)
+            self._open.enter(self._newest, arm, revision, hours)
+            self._seen_converted.add(told.of_pages(self._newest).labels(), tick // HOURS)
+        if self._open.told:
+            self._converted = self._accepted_conversions(hours)
+            self._open.convert(self._converted)
+        self._open.waves, self._open.sources, self._open.told, self._last_tick = [], [], [], tick
         return self._newest
 
     def _accepted(self, hours: range) -> tuple[Feedback, NDArray[np.int8], NDArray[np.int32]]:
         """The good rows with arm and revision; the others go to the quarantine or are counted as duplicates."""
-        pages = Feedback.concatenate(self._pending.waves)
-        counts, arms, revisions = np.array(self._pending.sources).T
+        pages = Feedback.concatenate(self._open.waves)
+        counts, arms, revisions = np.array(self._open.sources).T
         arm, revision = np.repeat(arms.astype(np.int8), counts), np.repeat(revisions.astype(np.int32), counts)
-        bad = intake.refused(pages, self.spaces, hours)
+        begun = min(self._store.days, default=hours.start // HOURS) * HOURS
+        oldest = max(hours.start - self.recent_days * HOURS, begun)
+        bad = intake.refused(pages, self.spaces, range(oldest, hours.stop))
         keep = np.ones(len(pages), np.bool_)
         if bad:
             rows = np.array(sorted(bad))
             keep[rows] = False
             reasons = [bad[row] for row in sorted(bad)]
-            self._pending.quarantined.append(
+            self._open.quarantined.append(
                 tables.quarantine_frame(pages.take(rows), arm[rows], revision[rows], reasons, hours[-1])
             )
         good = np.flatnonzero(keep)
-        good = good[np.lexsort((pages.keys.page[good], pages.keys.visit[good], pages.keys.tick[good]))]
-        good = self._without_duplicates(intake.page_keys(pages)[good], good, hours[-1] // HOURS)
+        good = good[in_order(pages.take(good)) if bad else in_order(pages)]
+        fresh = self._seen.new(intake.page_keys(pages)[good].tolist(), hours[-1] // HOURS)
+        self._open.duplicates += int((~fresh).sum())
+        good = good[fresh]
         return pages.take(good), arm[good], revision[good]
 
-    def _without_duplicates(self, keys: NDArray[np.int64], rows: NDArray[np.int64], day: int) -> NDArray[np.int64]:
-        """`rows` whose (visit, page) is new; of equal ones among them the first stays."""
-        new = np.zeros(len(keys), np.bool_)
-        new[np.unique(keys, return_index=True)[1]] = True
-        listed = keys.tolist()
-        if not self._seen.isdisjoint(listed):
-            new &= np.array([key not in self._seen for key in listed])
-        self._pending.duplicates += int((~new).sum())
-        fresh = keys[new].tolist()
-        self._seen.update(fresh)
-        self._seen_on.setdefault(day, []).extend(fresh)
-        return rows[new]
+    def _accepted_conversions(self, hours: range) -> Conversions:
+        """The good ones that are new; the others are set aside with a reason or counted as duplicates."""
+        conversions = Conversions.concatenate(self._open.told)
+        bad = told.refused(conversions, self.spaces, hours)
+        if bad:
+            rows = np.array(sorted(bad))
+            reasons = [bad[row] for row in sorted(bad)]
+            self._open.refused.append(told.refused_frame(conversions.take(rows), reasons, hours[-1]))
+            conversions = conversions.take(np.delete(np.arange(len(conversions)), rows))
+        conversions = conversions.sorted()
+        fresh = self._seen_converted.new(conversions.labels(), hours[-1] // HOURS)
+        self._open.duplicates += int((~fresh).sum())
+        return conversions.take(fresh)
 
     def commit(self, day: int) -> None:
         """Write the day's hours to disk, one commit per table. What was never committed is lost with the process."""
-        if day <= self.last_day or self._pending.waves or any(tick // HOURS != day for tick in self._pending.hours):
+        if day <= self.last_day or self._open.waiting or any(tick // HOURS != day for tick in self._open.hours):
             raise ValueError(
                 f"'day' must be the day of the closed hours, later than the last committed day {self.last_day}, "
                 f"with no hour under way. Got {day}. Call close(tick) for each hour, then commit(day)."
             )
-        hours = self._pending.hours
-        frames = self._frames(list(hours.values())) if hours else {}
-        if self._pending.quarantined:
-            frames["quarantine"] = pl.concat(self._pending.quarantined)
-        self._store.write(frames, self._line(day, hours))
-        pages = [replace(hour.feedback, extras={}) for hour in hours.values()]
-        self._keep(day, Feedback.concatenate(pages) if pages else tables.empty(self.spaces))
-        self._pending = Pending()
+        self._store.write(self._frames(day), self._line(day))
+        self._amend_recent()
+        pages = [without_extras(hour.feedback) for hour in self._open.hours.values()]
+        whole = Feedback.concatenate(pages) if pages else tables.empty(self.spaces)
+        self._keep(day, told.join(whole, self._open.conversions))
+        self._open = OpenDay()
         self._last_tick = max(self._last_tick, (day + 1) * HOURS - 1)
 
     def mark(self) -> int:
@@ -150,23 +147,43 @@ class FeedbackLog:
         self._store.return_to(mark)
         FeedbackLog.__init__(self, self.path, self.spaces, self.recent_days)
 
-    def _frames(self, hours: list[Hour]) -> dict[str, pl.DataFrame]:
-        pages = Feedback.concatenate([replace(hour.feedback, extras={}) for hour in hours])
-        arm, revision = np.concatenate([h.arm for h in hours]), np.concatenate([h.revision for h in hours])
-        return {
-            "pages": tables.pages_frame(pages, arm, revision),
-            "impressions": tables.impressions_frame(pages),
-            "conversions": tables.conversions_frame(pages),
-        }
+    def _frames(self, day: int) -> dict[str, pl.DataFrame]:
+        frames, hours, conversions = {}, self._open.entered(), self._open.conversions
+        if hours:
+            pages = Feedback.concatenate([without_extras(hour.feedback) for hour in hours])
+            arm, revision = np.concatenate([h.arm for h in hours]), np.concatenate([h.revision for h in hours])
+            frames["pages"] = tables.pages_frame(pages, arm, revision, day)
+            frames["impressions"] = tables.impressions_frame(pages, day)
+            conversions = Conversions.concatenate([told.of_pages(pages), conversions])
+        frames["conversions"] = told.frame(conversions, day)
+        for name, parts in (("quarantine", self._open.quarantined), ("refused_conversions", self._open.refused)):
+            if parts:
+                frames[name] = pl.concat(parts)
+        return frames
 
-    def _line(self, day: int, hours: dict[int, Hour]) -> dict[str, Any]:
-        return {
+    def _line(self, day: int) -> dict[str, Any]:
+        """What ``days.jsonl`` says of the day; of what came late only where something did."""
+        open_day = self._open
+        line: dict[str, Any] = {
             "day": day,
-            "pages": sum(len(hour.feedback) for hour in hours.values()),
-            "quarantined": sum(len(frame) for frame in self._pending.quarantined),
-            "duplicates": self._pending.duplicates,
-            "hours": {str(tick): hour.digest for tick, hour in hours.items()},
+            "pages": sum(len(hour.feedback) for hour in open_day.entered()),
+            "quarantined": sum(len(frame) for frame in (*open_day.quarantined, *open_day.refused)),
+            "duplicates": open_day.duplicates,
+            "hours": {str(tick): hour.digest for tick, hour in open_day.hours.items()},
         }
+        late = {
+            "late_pages": sum(len(pages) for _, pages in open_day.late),
+            "conversions": len(open_day.conversions),
+            "amended": {str(tick): digest for tick, digest in open_day.amended(self._digests()).items()},
+        }
+        return line | {name: value for name, value in late.items() if value}
+
+    def _amend_recent(self) -> None:
+        """What came for days in memory: conversions are joined; a day with late pages is read from disk again."""
+        for day in {tick // HOURS for tick in self._open.old}:
+            self._recent.pop(day, None)
+        for day in set((self._open.conversions.page_tick // HOURS).tolist()) & set(self._recent):
+            self._recent[day] = told.join(self._recent[day], self._open.conversions)
 
     def _keep(self, day: int, pages: Feedback) -> None:
         """Hold a complete day in memory and let go of what is past the bound."""
@@ -174,17 +191,18 @@ class FeedbackLog:
             self._recent[day] = pages
         for old in [d for d in self._recent if d <= self.last_day - self.recent_days]:
             del self._recent[old]
-        for old in [d for d in self._seen_on if d <= self.last_day - self.recent_days]:
-            self._seen.difference_update(self._seen_on.pop(old))
+        self._seen.forget(self.last_day - self.recent_days)
+        self._seen_converted.forget(self.last_day - self.recent_days)
 
     def _remember_keys(self) -> None:
-        rows = self._store.read("pages", self.last_day - self.recent_days + 1, self.last_day, ["visit", "page", "day"])
-        if rows is None:
-            return
-        for (day,), part in rows.group_by("day"):
-            keys = (part["visit"].to_numpy() * intake.MAX_PAGES + part["page"].to_numpy()).tolist()
-            self._seen_on[int(str(day))] = keys
-            self._seen.update(keys)
+        first, last = self.last_day - self.recent_days + 1, self.last_day
+        pages = self._store.read("pages", first, last, ["visit", "page", "day"])
+        for (day,), part in pages.group_by("day") if pages is not None else ():
+            keys = part["visit"].to_numpy() * intake.MAX_PAGES + part["page"].to_numpy()
+            self._seen.add(keys.tolist(), int(str(day)))
+        conversions = self._store.read("conversions", first, last)
+        for (day,), part in conversions.group_by("day") if conversions is not None else ():
+            self._seen_converted.add(told.from_frame(part).labels(), int(str(day)))
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -196,69 +214,111 @@ class FeedbackLog:
     @property
     def counts(self) -> dict[str, int]:
         """Rows of all committed days: pages, quarantined, duplicates."""
+        return self._count("pages", "quarantined", "duplicates")
+
+    @property
+    def late_counts(self) -> dict[str, int]:
+        """Rows of all committed days that came later than their hour: late_pages, conversions told by themselves."""
+        return self._count("late_pages", "conversions")
+
+    def _count(self, *names: str) -> dict[str, int]:
         rows = self._store.days.values()
-        return {name: sum(row[name] for row in rows) for name in ("pages", "quarantined", "duplicates")}
+        return {name: sum(row.get(name, 0) for row in rows) for name in names}
 
     def tick(self) -> Feedback:
         """The pages closed last, extras included."""
         return self._newest
 
+    def converted(self) -> Conversions:
+        """The conversions closed last, told apart from their pages."""
+        return self._converted
+
     def since(self, first_tick: int) -> Feedback:
-        """The open day's pages from hour `first_tick` on, extras included."""
-        parts = [hour.feedback for tick, hour in self._pending.hours.items() if tick >= first_tick]
+        """The pages that came in from hour `first_tick` of the open day on, extras included, as they came."""
+        parts = self._open.since(first_tick)
         return Feedback.concatenate(parts) if parts else tables.empty(self.spaces)
 
-    def read(self, first_day: int, last_day: int) -> Feedback:
-        """The pages of all hours of some days, both included, with the purchases known by now; no extras."""
-        return self.between(first_day * HOURS, last_day * HOURS + HOURS - 1)
+    def read(self, first_day: int, last_day: int, as_of: int | None = None) -> Feedback:
+        """The pages of all hours of some days, both included, with the conversions known; no extras. See `between`."""
+        return self.between(first_day * HOURS, last_day * HOURS + HOURS - 1, as_of)
 
-    def between(self, first_tick: int, last_tick: int) -> Feedback:
-        """The pages of some hours, both included; no extras."""
+    def between(self, first_tick: int, last_tick: int, as_of: int | None = None) -> Feedback:
+        """The pages of some hours, both included; no extras.
+
+        As of now, or with what had come by the end of a committed day `as_of` and nothing else.
+        """
         if first_tick > last_tick:
             raise ValueError(f"'first_tick' must not be after 'last_tick'. Got {first_tick} and {last_tick}.")
-        parts = [_cut(part, first_tick, last_tick) for part in self._parts(first_tick // HOURS, last_tick // HOURS)]
-        return Feedback.concatenate([tables.empty(self.spaces), *parts])
+        if as_of is not None and as_of > self.last_day:
+            raise ValueError(f"'as_of' must not be after the last committed day {self.last_day}. Got {as_of}.")
+        days = first_tick // HOURS, last_tick // HOURS
+        parts = self._parts(*days) if as_of is None else self._load(days[0], min(days[1], as_of), as_of).values()
+        cut = [_cut(part, first_tick, last_tick) for part in parts]
+        pages = Feedback.concatenate([tables.empty(self.spaces), *cut])
+        return pages if as_of is not None else self._amended(pages, first_tick, last_tick)
 
     def _parts(self, first_day: int, last_day: int) -> list[Feedback]:
         """Each day's pages, the committed ones from memory or else from disk, then the open day's hours."""
         committed = [day for day in range(first_day, min(last_day, self.last_day) + 1) if day in self._store.days]
         missing = [day for day in committed if day not in self._recent]
-        loaded = self._load(missing[0], missing[-1]) if missing else {}
+        loaded = self._load(missing[0], missing[-1], self.last_day) if missing else {}
         parts = [self._recent[day] if day in self._recent else loaded[day] for day in committed]
         for day, pages in loaded.items():
             self._keep(day, pages)
-        return parts + [replace(hour.feedback, extras={}) for hour in self._pending.hours.values()]
+        return parts + [without_extras(hour.feedback) for hour in self._open.hours.values()]
 
-    def _load(self, first_day: int, last_day: int) -> dict[int, Feedback]:
-        """Complete days from disk."""
+    def _amended(self, pages: Feedback, first_tick: int, last_tick: int) -> Feedback:
+        """`pages` with what came for them on the open day."""
+        late = [without_extras(h.feedback) for tick, h in self._open.old.items() if first_tick <= tick <= last_tick]
+        if late:
+            pages = Feedback.concatenate([pages, *late])
+            pages = pages.take(in_order(pages))
+        return told.join(pages, self._open.conversions)
+
+    def _load(self, first_day: int, last_day: int, as_of: int) -> dict[int, Feedback]:
+        """Complete days from disk, with what had come by the end of day `as_of`."""
         days = {day: tables.empty(self.spaces) for day in range(first_day, last_day + 1) if day in self._store.days}
-        pages = self._store.read("pages", first_day, last_day)
-        impressions = self._store.read("impressions", first_day, last_day)
+        ticks = range(first_day * HOURS, last_day * HOURS + HOURS)
+        pages = self._store.read("pages", first_day, as_of, ticks=ticks)
+        impressions = self._store.read("impressions", first_day, as_of, ticks=ticks)
+        conversions = self._store.read("conversions", first_day, as_of)
         if pages is None or impressions is None:
             return days
-        conversions = self._store.read("conversions", first_day, self.last_day)
-        bought = conversions if conversions is not None else impressions.clear()
-        joined = tables.join(pages, impressions, bought, self.spaces)
-        starts = np.searchsorted(joined.keys.tick, np.array([*days, last_day + 1]) * HOURS)
-        for day, low, high in zip(days, starts[:-1], starts[1:], strict=True):
+        joined = tables.join(pages, impressions, self.spaces)
+        if conversions is not None:
+            joined = told.join(joined, told.from_frame(conversions))
+        for day in days:
+            low, high = np.searchsorted(joined.keys.tick, [day * HOURS, day * HOURS + HOURS])
             days[day] = joined.take(np.arange(low, high))
         return days
 
-    def data_version(self, first_day: int, last_day: int) -> str:
-        """16 hex digits naming the content of some days: equal exactly when their pages are equal bit for bit."""
-        return self._named(tick for tick in range(first_day * HOURS, last_day * HOURS + HOURS))
+    def data_version(self, first_day: int, last_day: int, as_of: int | None = None) -> str:
+        """16 hex digits naming the content of some days: equal exactly when their pages are equal bit for bit.
+
+        What came late is part of the name, and so is the day on which it came. `as_of`: see `between`.
+        """
+        return self._named(range(first_day * HOURS, last_day * HOURS + HOURS), as_of)
 
     def version_of(self, pages: Feedback) -> str:
-        """The data version of the hours that `pages` come from."""
+        """The data version of the hours that `pages` come from, as of now."""
         return self._named(np.unique(pages.keys.tick).tolist())
 
-    def _named(self, ticks: Any) -> str:
+    def _named(self, ticks: Iterable[int], as_of: int | None = None) -> str:
+        known = self._digests(as_of)
+        if as_of is None:
+            known |= {tick: hour.digest for tick, hour in self._open.hours.items()} | self._open.amended(known)
         digest = blake2b(digest_size=8)
         for tick in ticks:
-            hour = self._pending.hours.get(tick)
-            stored = self._store.days.get(tick // HOURS, {"hours": {}})["hours"].get(str(tick), "")
-            digest.update((hour.digest if hour is not None else stored).encode())
+            digest.update(known.get(tick, "").encode())
         return digest.hexdigest()
+
+    def _digests(self, as_of: int | None = None) -> dict[int, str]:
+        """Hour -> what names its content, for all committed hours."""
+        found: dict[int, str] = {}
+        for day, line in sorted(self._store.days.items()):
+            if as_of is None or day <= as_of:
+                found |= {int(tick): digest for tick, digest in (line["hours"] | line.get("amended", {})).items()}
+        return found
 
     def compact(self) -> None:
         """Merge the daily files of all committed days: a commit costs about 0.1 ms more per file and table."""
@@ -266,22 +326,12 @@ class FeedbackLog:
 
     def fork(self, path: Path) -> FeedbackLog:
         """A log of its own in another folder that begins with all committed days of this one."""
-        if self._pending.hours or self._pending.waves:
+        if self._open.hours or self._open.waiting:
             raise RuntimeError("A log is forked between days. Close the hours and commit the day first.")
         self._store.copy(path)
         other = FeedbackLog(path, self.spaces, self.recent_days)
         other._recent = dict(self._recent)
         return other
-
-
-def _by_hour(pages: Feedback, arm: NDArray[np.int8], revision: NDArray[np.int32]) -> dict[int, Hour]:
-    """`pages`, ordered by tick, hour by hour."""
-    ticks, starts = np.unique(pages.keys.tick, return_index=True)
-    hours = {}
-    for tick, low, high in zip(ticks.tolist(), starts, [*starts[1:], len(pages)], strict=True):
-        part = pages.take(np.arange(low, high)) if len(ticks) > 1 else pages
-        hours[tick] = Hour(part, arm[low:high], revision[low:high], tables.content_hash(part))
-    return hours
 
 
 def _cut(pages: Feedback, first_tick: int, last_tick: int) -> Feedback:

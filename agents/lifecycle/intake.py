@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,8 @@ RULES: dict[str, Callable[[Feedback, Spaces, range], Row]] = {
     "visit or page number out of range": lambda f, s, t: (
         (f.keys.visit < 0) | (f.keys.visit > MAX_VISIT) | (f.keys.page < 0) | (f.keys.page >= MAX_PAGES)
     ),
-    "tick is not an hour being closed": lambda f, s, t: (f.keys.tick < t.start) | (f.keys.tick >= t.stop),
+    "tick is not an hour being closed": lambda f, s, t: f.keys.tick >= t.stop,
+    "too late": lambda f, s, t: f.keys.tick < t.start,
     "user_id out of range": lambda f, s, t: (f.keys.user_id < 0) | (f.keys.user_id >= s.n_users),
     "user not finite": lambda f, s, t: _not_finite(f.observations["user"]),
     "page not finite": lambda f, s, t: _not_finite(f.observations["page"]),
@@ -77,7 +78,7 @@ RULES: dict[str, Callable[[Feedback, Spaces, range], Row]] = {
     "slate_items differ from the candidates": lambda f, s, t: _wrong_items(f),
     "slot_propensity outside (0, 1]": lambda f, s, t: _wrong_propensity(f.slot_propensity),
 }
-"""Reason: which rows of pages closed with the hours t it refuses. The first that applies is the one recorded."""
+"""Reason: which rows it refuses, pages of the hours t being welcome. The first that applies is the one recorded."""
 
 
 def refused(feedback: Feedback, spaces: Spaces, hours: range) -> dict[int, str]:
@@ -89,6 +90,41 @@ def refused(feedback: Feedback, spaces: Spaces, hours: range) -> dict[int, str]:
             for row in np.flatnonzero(wrong).tolist():
                 reasons.setdefault(row, reason)
     return reasons
+
+
+class Seen:
+    """Keys of what entered the log lately, by the day it did, so that a duplicate is known when it comes."""
+
+    def __init__(self) -> None:
+        self._keys: set[Hashable] = set()
+        self._on: dict[int, list[Hashable]] = {}
+
+    @property
+    def days(self) -> list[int]:
+        """The days remembered."""
+        return list(self._on)
+
+    def add(self, keys: Sequence[Hashable], day: int) -> None:
+        """Remember `keys`, which enter on `day`."""
+        if keys:
+            self._keys.update(keys)
+            self._on.setdefault(day, []).extend(keys)
+
+    def new(self, keys: Sequence[Hashable], day: int) -> NDArray[np.bool_]:
+        """bool (len(keys),): which are new, the first of equal ones only; they are remembered as of `day`."""
+        fresh = np.ones(len(keys), np.bool_)
+        if not self._keys.isdisjoint(keys) or len(set(keys)) < len(keys):
+            met: set[Hashable] = set()
+            for place, key in enumerate(keys):
+                fresh[place] = key not in self._keys and key not in met
+                met.add(key)
+        self.add([key for key, is_new in zip(keys, fresh.tolist(), strict=True) if is_new], day)
+        return fresh
+
+    def forget(self, last_day: int) -> None:
+        """Let go of what entered up to `last_day`."""
+        for day in [day for day in self._on if day <= last_day]:
+            self._keys.difference_update(self._on.pop(day))
 
 
 def page_keys(feedback: Feedback) -> NDArray[np.int64]:

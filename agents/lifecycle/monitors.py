@@ -11,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.base import Feedback
+from perennial.agents.lifecycle.conversions import KINDS, Conversions
 from perennial.agents.lifecycle.tables import HOURS
+
+PATIENCE_HOURS = 72
+"""A visit of which nothing was heard for so long has ended, though its end never came."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,24 @@ STREAMS: dict[str, Callable[[Feedback], NDArray[np.float64]]] = {
 """Name of a stream for detectors: float64 values of a step's pages, one a page (first_page_ctr: one a visit)."""
 
 
+@dataclass
+class Partial:
+    """A visit of which pages are still to come: its `pages` and `clicks` so far, the `tick` it was last heard of.
+
+    ``length``: its number of pages, 0 while its end has not come. Once it has, the visit counts as ended, even if
+    pages between are on their way.
+    """
+
+    pages: int = 0
+    clicks: int = 0
+    length: int = 0
+    tick: int = 0
+
+
 class Monitor:
-    """Counts of the last step (an hour or more), of the day and of the recent past.
+    """Counts of the last step (an hour or more), of the day and of the recent past, as things come in.
+
+    Pages may come late or never. A conversion told later than its page counts in the step that hears of it.
 
     Arguments:
         recent_hours: how far back `trailing` may look.
@@ -95,16 +115,18 @@ class Monitor:
         self._day = -1
         self._recent: deque[tuple[int, Counts]] = deque(maxlen=recent_hours)
         self._pages: Feedback | None = None
-        self._clicks_so_far: dict[int, int] = {}
+        self._partial: dict[int, Partial] = {}
 
-    def update(self, pages: Feedback, tick: int) -> None:
-        """Count the pages of the step that ends with hour `tick`."""
+    def update(self, pages: Feedback, tick: int, conversions: Conversions | None = None) -> None:
+        """Count the pages that came in the step that ends with hour `tick`, and `conversions` told by themselves."""
         if tick // HOURS != self._day:
             if self._day >= 0:
                 self.days.append((self._day, self.today))
             self._day, self.today = tick // HOURS, Counts()
         self._pages = pages
-        self.step = self._count(pages)
+        self.step = self._count(pages, tick)
+        if conversions is not None and len(conversions):
+            self.step = self.step + _told(conversions)
         self.today = self.today + self.step
         self._recent.append((tick, self.step))
 
@@ -121,9 +143,9 @@ class Monitor:
             raise ValueError(f"'metric' must be one of {', '.join(STREAMS)}. Got {metric!r}.")
         return STREAMS[metric](self._pages) if self._pages is not None else np.empty(0)
 
-    def _count(self, pages: Feedback) -> Counts:
+    def _count(self, pages: Feedback, tick: int) -> Counts:
         first, clicks = pages.keys.page == 0, pages.clicked.sum(axis=1)
-        ended, bounces = self._ends(pages, clicks)
+        ended, bounces = self._ends(pages, clicks, tick)
         slots = pages.clicked.shape[1]
         return Counts(
             pages=len(pages),
@@ -141,14 +163,35 @@ class Monitor:
             reward=float(pages.reward.sum(dtype=np.float64)),
         )
 
-    def _ends(self, pages: Feedback, clicks: NDArray[np.int64]) -> tuple[int, int]:
+    def _ends(self, pages: Feedback, clicks: NDArray[np.int64], tick: int) -> tuple[int, int]:
         """Visits that ended, and those among them without a click; a visit may run on into later hours."""
         visits, at = np.unique(pages.keys.visit, return_inverse=True)
-        total = np.bincount(at, weights=clicks, minlength=len(visits))
-        over = np.zeros(len(visits), np.bool_)
-        over[at[pages.terminated | pages.truncated]] = True
-        if self._clicks_so_far:
-            total += [self._clicks_so_far.pop(visit, 0) for visit in visits.tolist()]
-        for visit, count in zip(visits[~over].tolist(), total[~over].tolist(), strict=True):
-            self._clicks_so_far[visit] = int(count)
-        return int(over.sum()), int((total[over] == 0).sum())
+        seen, total = np.bincount(at, minlength=len(visits)), np.bincount(at, weights=clicks, minlength=len(visits))
+        last, length = pages.terminated | pages.truncated, np.zeros(len(visits), np.int64)
+        length[at[last]] = pages.keys.page[last] + 1
+        whole = (length > 0) & (seen == length)  # nearly all, and all of them where nothing comes late
+        ended, bounces = int(whole.sum()), int((total[whole] == 0).sum())
+        for row in np.flatnonzero(~whole).tolist():
+            heard = Partial(int(seen[row]), int(total[row]), int(length[row]), tick)
+            over, bounced = self._hear(int(visits[row]), heard)
+            ended, bounces = ended + over, bounces + bounced
+        for visit in [visit for visit, known in self._partial.items() if known.tick <= tick - PATIENCE_HOURS]:
+            known = self._partial.pop(visit)
+            ended, bounces = ended + (known.length == 0), bounces + (known.length == known.clicks == 0)
+        return ended, bounces
+
+    def _hear(self, visit: int, heard: Partial) -> tuple[bool, bool]:
+        """Add what was `heard` of a visit that did not come whole. Whether it ended by that, and as a bounce."""
+        known = self._partial.setdefault(visit, Partial())
+        over = known.length == 0 and heard.length > 0
+        known.pages, known.clicks = known.pages + heard.pages, known.clicks + heard.clicks
+        known.length, known.tick = max(known.length, heard.length), heard.tick
+        if known.pages == known.length:
+            del self._partial[visit]
+        return over, over and known.clicks == 0
+
+
+def _told(conversions: Conversions) -> Counts:
+    """What conversions told by themselves come to."""
+    carts, purchases = np.bincount(conversions.kind, minlength=len(KINDS)).tolist()
+    return Counts(carts=carts, purchases=purchases, reward=float(conversions.value.sum(dtype=np.float64)))

@@ -14,7 +14,7 @@ import polars as pl
 from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
-TABLES = ("pages", "impressions", "conversions", "quarantine")
+TABLES = ("pages", "impressions", "conversions", "quarantine", "refused_conversions")
 DAYS = "days.jsonl"
 ROW_GROUP = 10_000
 """Rows that are skipped or read together: a few days of pages, so that a window costs its own days only."""
@@ -25,7 +25,7 @@ class LogDamagedError(RuntimeError):
 
 
 class Store:
-    """Four tables in one folder. A day counts once its line stands in ``days.jsonl``, which is written last."""
+    """The tables in one folder. A day counts once its line stands in ``days.jsonl``, which is written last."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -108,11 +108,15 @@ class Store:
             os.fsync(file.fileno())
         self.days[line["day"]] = line
 
-    def read(self, name: str, first_day: int, last_day: int, columns: list[str] | None = None) -> pl.DataFrame | None:
-        """The rows of some days; None while the table has none at all."""
+    def read(
+        self, name: str, first_day: int, last_day: int, columns: list[str] | None = None, ticks: range | None = None
+    ) -> pl.DataFrame | None:
+        """The rows that entered on some days, of the hours `ticks` only if given; None while the table has none."""
         if name not in self._tables:
             return None
         rows = pl.scan_delta(self._tables[name]).filter(pl.col("day").is_between(first_day, last_day))
+        if ticks is not None:
+            rows = rows.filter(pl.col("tick").is_between(ticks.start, ticks.stop - 1))
         with _readable(self.path / name):
             return (rows if columns is None else rows.select(columns)).collect()
 

@@ -87,10 +87,13 @@ def _list(name: str, values: NDArray[Any]) -> pl.Series:
     return pl.Series(name, np.ascontiguousarray(values)).cast(pl.List(inner))
 
 
-def pages_frame(feedback: Feedback, arm: NDArray[np.int8], revision: NDArray[np.int32]) -> pl.DataFrame:
-    """One row per page: keys, what was seen, what was shown, by whom and with which probability, what it earned."""
+def pages_frame(feedback: Feedback, arm: NDArray[np.int8], revision: NDArray[np.int32], day: int) -> pl.DataFrame:
+    """One row per page: keys, what was seen, what was shown, by whom and with which probability, what it earned.
+
+    `day`: the one on which they entered the log; that of `tick`, unless they came late.
+    """
     columns = [pl.Series(name, getattr(feedback.keys, name)) for name in KEYS]
-    columns.append(pl.Series("day", (feedback.keys.tick // HOURS).astype(np.int32)))
+    columns.append(pl.Series("day", np.full(len(feedback), day, np.int32)))
     columns += [_list(f"seen_{name}", feedback.observations[name]) for name in OBSERVED]
     columns += [_list(name, getattr(feedback, name)) for name in STORED_LISTS]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -101,18 +104,19 @@ def pages_frame(feedback: Feedback, arm: NDArray[np.int8], revision: NDArray[np.
     return pl.DataFrame(columns)
 
 
-def impressions_frame(feedback: Feedback) -> pl.DataFrame:
-    """One row per slot shown, with what the visitor did there."""
-    columns = _slot_keys(feedback, np.arange(feedback.slates.size))
-    columns += [pl.Series("item", feedback.slate_items.ravel())]
-    columns += [pl.Series(name, getattr(feedback, name).ravel()) for name in OUTCOMES]
-    return pl.DataFrame(columns)
-
-
-def conversions_frame(feedback: Feedback) -> pl.DataFrame:
-    """One row per purchase; `tick` is the hour of the purchase."""
-    bought = np.flatnonzero(feedback.purchased)
-    return pl.DataFrame([*_slot_keys(feedback, bought), pl.Series("item", feedback.slate_items.ravel()[bought])])
+def impressions_frame(feedback: Feedback, day: int) -> pl.DataFrame:
+    """One row per slot shown, with what the visitor did there; `day` as in `pages_frame`."""
+    row, slot = np.divmod(np.arange(feedback.slates.size), feedback.slates.shape[1])
+    keys = feedback.keys
+    columns = [
+        pl.Series("visit", keys.visit[row]),
+        pl.Series("page", keys.page[row]),
+        pl.Series("slot", slot.astype(np.int16)),
+        pl.Series("tick", keys.tick[row]),
+        pl.Series("day", np.full(len(row), day, np.int32)),
+        pl.Series("item", feedback.slate_items.ravel()),
+    ]
+    return pl.DataFrame([*columns, *(pl.Series(name, getattr(feedback, name).ravel()) for name in OUTCOMES)])
 
 
 def quarantine_frame(
@@ -120,27 +124,13 @@ def quarantine_frame(
 ) -> pl.DataFrame:
     """The refused rows as they came, outcomes included, with the reason and the hour they came in."""
     outcomes = [_list(name, getattr(feedback, name)) for name in (*OUTCOMES, "purchased")]
-    rows = pl.DataFrame(
-        [*pages_frame(feedback, arm, revision), *outcomes, pl.Series("reason", reason, dtype=pl.String)]
-    )
-    return rows.with_columns(day=pl.lit(tick // HOURS, pl.Int32), received=pl.lit(tick, pl.Int64))
+    pages = pages_frame(feedback, arm, revision, tick // HOURS)
+    rows = pl.DataFrame([*pages, *outcomes, pl.Series("reason", reason, dtype=pl.String)])
+    return rows.with_columns(received=pl.lit(tick, pl.Int64))
 
 
-def _slot_keys(feedback: Feedback, flat: NDArray[np.int64]) -> list[pl.Series]:
-    """Key columns of the slots at the `flat` positions of the (P, K) arrays."""
-    row, slot = np.divmod(flat, feedback.slates.shape[1])
-    keys = feedback.keys
-    return [
-        pl.Series("visit", keys.visit[row]),
-        pl.Series("page", keys.page[row]),
-        pl.Series("slot", slot.astype(np.int16)),
-        pl.Series("tick", keys.tick[row]),
-        pl.Series("day", (keys.tick[row] // HOURS).astype(np.int32)),
-    ]
-
-
-def join(pages: pl.DataFrame, impressions: pl.DataFrame, conversions: pl.DataFrame, spaces: Spaces) -> Feedback:
-    """The pages with their slots' outcomes and the purchases known of them, ordered by (tick, visit, page)."""
+def join(pages: pl.DataFrame, impressions: pl.DataFrame, spaces: Spaces) -> Feedback:
+    """The pages with their slots' outcomes, ordered by (tick, visit, page); nothing is purchased yet."""
     pages = pages.sort(ORDER)
     impressions = impressions.sort(*ORDER, "slot")
     shape = (len(pages), spaces.slate_size)
@@ -155,17 +145,9 @@ def join(pages: pl.DataFrame, impressions: pl.DataFrame, conversions: pl.DataFra
     return Feedback(
         keys=Keys(**{name: pages[name].to_numpy() for name in KEYS}),
         observations={n: _matrix(pages[f"seen_{n}"], width, OBSERVED[n][1]) for n, width in widths(spaces).items()},
-        purchased=_purchases(pages, conversions, shape),
+        purchased=np.zeros(shape, np.bool_),
         **fields,
     )
-
-
-def _purchases(pages: pl.DataFrame, conversions: pl.DataFrame, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    rows = pages.select("visit", "page").with_row_index("row")
-    found = conversions.select("visit", "page", "slot").join(rows, on=["visit", "page"], how="inner")
-    purchased = np.zeros(shape, np.bool_)
-    purchased[found["row"].to_numpy(), found["slot"].to_numpy()] = True
-    return purchased
 
 
 def _matrix(column: pl.Series, width: int, dtype: type[np.generic]) -> NDArray[Any]:

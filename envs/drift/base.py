@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.envs.preset import Preset, harmonics
+from perennial.envs.validation import at_least
 
 SEGMENTS = 2
 """Segments of visitors that a drift may tell apart: 0 the regulars, 1 the others; see `Visitors.segment`."""
@@ -150,7 +152,12 @@ class Declaration:
 
 
 class Drift(ABC):
-    """One way in which the world's parameters move, declared and pure: the same day gives the same parameters."""
+    """One way in which the world's parameters move, declared and pure: the same day gives the same parameters.
+
+    What has a ``strength`` keeps it under that name: 0 is the driftless twin.
+    """
+
+    strength: float
 
     backdrop: ClassVar[bool] = False
     """Whether it stays when a composition is robbed of its drift: what changes *on top of the season* is the drift."""
@@ -167,6 +174,17 @@ class Drift(ABC):
         from perennial.envs.drift.none import NoDrift
 
         return NoDrift()
+
+    def stronger(self, factor: float) -> Drift:
+        """The same drift, its strength times `factor` >= 0. Raises ValueError where it cannot be that strong."""
+        if not hasattr(self, "strength"):
+            raise ValueError(
+                f"'drift.strength' multiplies the strength of every part. Got {type(self).__name__}, which has none: "
+                "give it an attribute 'strength', or leave 'drift.strength' at 1."
+            )
+        other = copy.copy(self)
+        other.strength = self.strength * factor
+        return other
 
     def describe(self) -> Declaration:
         """What, when, how and who, in words; here the class's own first sentence."""
@@ -200,18 +218,28 @@ class Drift(ABC):
 class Composed(Drift):
     """Several drifts at once: their changes add up. At most one may turn tastes over, and one move the catalogue.
 
-    Each part has a strength of its own. The twin is what the parts rest on: the season, if one of them is the season.
+    The twin is what the parts rest on: the season, if one of them is the season.
+
+    Arguments:
+        parts: the drifts, each with a strength of its own.
+        strength: multiplies the strength of every part, >= 0, but not that of the season which the others rest on, so
+            that 0 is the twin.
     """
 
-    def __init__(self, parts: Sequence[Drift]) -> None:
+    def __init__(self, parts: Sequence[Drift], strength: float = 1.0) -> None:
         for part in parts:
             if not isinstance(part, Drift):
                 raise TypeError(f"'drift.parts' must hold drifts. Got {type(part).__name__}: {part!r}.")
         if not parts:
             raise ValueError("'drift.parts' must hold at least one drift. Got none: use NoDrift.")
-        self.parts = tuple(parts)
-        if sum(part.turnover().share > 0 for part in self.parts) > 1:
+        self.strength, self._given = at_least("drift.strength", strength, 0.0), tuple(parts)
+        rests = not all(part.backdrop for part in parts)
+        self.parts = tuple(part if part.backdrop and rests else _times(part, strength) for part in parts)
+        if sum(part.turnover().share > 0 for part in parts) > 1:
             raise ValueError("'drift.parts' may hold one drift of tastes. Got two: put their shares into one.")
+
+    def stronger(self, factor: float) -> Drift:
+        return Composed(self._given, self.strength * factor)
 
     def change(self, days: Floats, setting: Setting) -> Offsets:
         total = self.parts[0].change(days, setting)
@@ -240,3 +268,7 @@ class Composed(Drift):
         if len(found) > 1:
             raise ValueError("'drift.parts' may hold one drift of the catalogue. Got two: put them into one.")
         return found[0] if found else None
+
+
+def _times(part: Drift, factor: float) -> Drift:
+    return part if factor == 1 else part.stronger(factor)

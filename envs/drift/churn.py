@@ -36,6 +36,9 @@ class CatalogueChurn(Drift):
         self.start, self.days = start, positive("drift.days", days)
         self._first = day_of("drift.start", start)
 
+    def stronger(self, factor: float) -> Drift:
+        return CatalogueChurn(self.strength * factor, self.share, self.start, self.days)  # checks the share anew
+
     def change(self, days: Floats, setting: Setting) -> Offsets:
         return Offsets.nothing(len(days), len(setting.preset.categories))
 

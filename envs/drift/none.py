@@ -8,6 +8,9 @@ from perennial.envs.drift.base import Declaration, Drift, Floats, Offsets, Setti
 class NoDrift(Drift):
     """Every day is the mean day of the year."""
 
+    def stronger(self, factor: float) -> Drift:
+        return self
+
     def change(self, days: Floats, setting: Setting) -> Offsets:
         return Offsets.nothing(len(days), len(setting.preset.categories))
 

@@ -31,6 +31,9 @@ class TasteDrift(Drift):
                 f"Got {strength!r} x {share!r}. Lower 'drift.knot_days' for a faster drift."
             )
 
+    def stronger(self, factor: float) -> Drift:
+        return TasteDrift(self.strength * factor, self.share, self.knot_days)  # checks the share anew
+
     def change(self, days: Floats, setting: Setting) -> Offsets:
         return Offsets.nothing(len(days), len(setting.preset.categories))
 

@@ -49,7 +49,7 @@ def test_memory_stays_within_the_stated_bound(tmp_path):
     live(log, 0, 9)
     log.read(0, 9)
     assert sorted(log._recent) == [8, 9]
-    assert all(day > 7 for day in log._seen_on)
+    assert all(day > 7 for day in log._seen.days)
 
 
 def test_an_open_day_can_be_read_before_its_commit(tmp_path):

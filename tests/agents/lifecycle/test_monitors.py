@@ -3,9 +3,11 @@ import math
 import numpy as np
 import pytest
 
-from perennial.agents.lifecycle.monitors import Monitor
+from perennial.agents.lifecycle.conversions import CART, PURCHASE
+from perennial.agents.lifecycle.monitors import PATIENCE_HOURS, Monitor
 from perennial.agents.lifecycle.tables import empty
 from tests.agents.lifecycle.hand import SPACES, wave, with_first_clicks
+from tests.agents.lifecycle.test_late import told
 
 
 def test_counts_and_rates_of_an_hour_and_a_day():
@@ -52,3 +54,40 @@ def test_a_visit_that_goes_on_in_the_next_hour_bounces_only_if_all_its_pages_do(
 def test_an_unknown_stream_is_refused():
     with pytest.raises(ValueError, match="'metric' must be one of ctr, first_page_ctr, reward. Got 'clicks'"):
         Monitor().stream("clicks")
+
+
+def page(visit: int, number: int, clicks: int, end: bool):
+    """One page of a visit of hour 0."""
+    clicked = np.arange(2)[None] < clicks
+    return wave(0, [visit], page=number, clicked=clicked, terminated=np.array([end]))
+
+
+def test_a_visit_ends_once_whatever_comes_late():
+    monitor, ends = Monitor(), []
+    for hour, pages in enumerate((page(1, 2, 0, True), page(1, 1, 1, False), page(1, 0, 0, False), empty(SPACES))):
+        monitor.update(pages, hour)
+        ends.append((monitor.step.visits_ended, monitor.step.bounces))
+    assert ends == [(1, 1), (0, 0), (0, 0), (0, 0)]  # what it knew when the end came: no click
+    assert monitor._partial == {}
+
+
+def test_a_visit_whose_end_is_lost_ends_after_some_days():
+    monitor = Monitor()
+    monitor.update(page(1, 0, 0, False), 0)
+    monitor.update(page(2, 0, 1, False), 10)
+    monitor.update(page(3, 1, 0, True), 10)  # its first page is lost: it ended as far as anybody knows
+    assert (monitor.step.visits_ended, monitor.step.bounces) == (1, 1)
+    monitor.update(empty(SPACES), PATIENCE_HOURS)
+    assert (monitor.step.visits_ended, monitor.step.bounces) == (1, 1)
+    monitor.update(empty(SPACES), PATIENCE_HOURS + 10)
+    assert (monitor.step.visits_ended, monitor.step.bounces) == (1, 0)
+    assert monitor._partial == {}
+
+
+def test_conversions_count_in_the_step_that_hears_of_them():
+    monitor = Monitor()
+    monitor.update(page(1, 0, 2, True), 0)
+    carts, purchases = monitor.step.carts, monitor.step.purchases
+    monitor.update(empty(SPACES), 9, told((9, 1, 0, 0, CART, 0, 0.5), (9, 1, 0, 0, PURCHASE, 0, 2.0)))
+    assert (monitor.step.carts, monitor.step.purchases, monitor.step.reward) == (1, 1, 2.5)
+    assert (monitor.today.carts, monitor.today.purchases) == (carts + 1, purchases + 1)

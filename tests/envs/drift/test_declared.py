@@ -26,13 +26,13 @@ def declared(name: str, *overrides: str) -> Drift:
 
 
 def at_strength_0(drift: Drift) -> Drift:
-    """The same drift with its strength, or that of its parts but the season, at 0."""
-    if isinstance(drift, Composed):
-        return Composed([part if part.backdrop else at_strength_0(part) for part in drift.parts])
+    """The same drift with its strength at 0."""
     return type(drift)(**{**arguments_of(drift), "strength": 0.0})  # type: ignore[call-arg]
 
 
 def arguments_of(drift: Drift) -> dict[str, Any]:
+    if isinstance(drift, Composed):
+        return {"parts": drift.parts}
     needed = {"Shock2020": "sizes"}.get(type(drift).__name__)
     return {needed: drift.sizes.sizes} if needed else {}  # type: ignore[attr-defined]
 
