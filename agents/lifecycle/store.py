@@ -18,6 +18,8 @@ TABLES = ("pages", "impressions", "conversions", "quarantine", "refused_conversi
 DAYS = "days.jsonl"
 ROW_GROUP = 10_000
 """Rows that are skipped or read together: a few days of pages, so that a window costs its own days only."""
+BLOCK = 28
+"""Days of a partition, whose daily files are merged once the next one has begun."""
 
 
 class LogDamagedError(RuntimeError):
@@ -95,18 +97,23 @@ class Store:
 
     def write(self, frames: dict[str, pl.DataFrame], line: dict[str, Any]) -> None:
         """Commit one day: one commit for each table that has rows, then the day's line."""
+        before = self.last_day
         for name, frame in frames.items():
-            if len(frame) == 0:
-                continue
-            target = self._tables.get(name, str(self.path / name))
-            write_deltalake(target, frame, mode="append", writer_properties=self._writer)
-            if name not in self._tables:
-                self._tables[name] = DeltaTable(str(self.path / name))
+            if len(frame):
+                self._append(name, frame.with_columns(block=pl.col("day") // BLOCK))
         with (self.path / DAYS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, sort_keys=True) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self.days[line["day"]] = line
+        if before >= 0 and before // BLOCK < line["day"] // BLOCK:
+            self.compact(before // BLOCK)
+
+    def _append(self, name: str, rows: pl.DataFrame) -> None:
+        target = self._tables.get(name, str(self.path / name))
+        write_deltalake(target, rows, partition_by=["block"], mode="append", writer_properties=self._writer)
+        if name not in self._tables:
+            self._tables[name] = DeltaTable(str(self.path / name))
 
     def read(
         self, name: str, first_day: int, last_day: int, columns: list[str] | None = None, ticks: range | None = None
@@ -114,16 +121,22 @@ class Store:
         """The rows that entered on some days, of the hours `ticks` only if given; None while the table has none."""
         if name not in self._tables:
             return None
-        rows = pl.scan_delta(self._tables[name]).filter(pl.col("day").is_between(first_day, last_day))
+        rows = pl.scan_delta(self._tables[name])
+        rows = rows.filter(pl.col("block").is_between(first_day // BLOCK, last_day // BLOCK))
+        rows = rows.filter(pl.col("day").is_between(first_day, last_day))
         if ticks is not None:
             rows = rows.filter(pl.col("tick").is_between(ticks.start, ticks.stop - 1))
         with _readable(self.path / name):
             return (rows if columns is None else rows.select(columns)).collect()
 
-    def compact(self) -> None:
-        """Rewrite each table's many daily files as few; a commit's cost grows with their number. Old versions stay."""
+    def compact(self, block: int | None = None) -> None:
+        """Rewrite the many daily files of one block, or of all, as few; a commit's cost grows with their number.
+
+        Old versions stay: nothing is vacuumed, so that Delta's own time travel reaches back to the first day.
+        """
+        only = None if block is None else [("block", "=", str(block))]
         for table in self._tables.values():
-            table.optimize.compact(writer_properties=self._writer)
+            table.optimize.compact(partition_filters=only, writer_properties=self._writer)
 
     def copy(self, path: Path) -> Store:
         """The same log in another folder. Parquet files never change, so they are linked where the disk allows it."""

@@ -26,7 +26,7 @@ def torn(file: Path) -> None:
 
 
 def test_a_torn_table_file_is_said(three_days: Path) -> None:
-    torn(max((three_days / "pages").glob("*.parquet"), key=lambda file: file.stat().st_mtime_ns))
+    torn(max((three_days / "pages").rglob("*.parquet"), key=lambda file: file.stat().st_mtime_ns))
     with pytest.raises(LogDamagedError, match=r"The log is damaged: .*pages.* holds \d+ bytes of \d+. Restore it"):
         FeedbackLog(three_days, SPACES)
 
