@@ -174,8 +174,18 @@ def _clear(folder: Path) -> None:
 def _site(run: Run, parts: Parts, resumed: bool) -> Site:
     place, spaces = run.folder / resuming.LOG, parts.training.spaces
     log = FeedbackLog(place, spaces) if resumed else FeedbackLog(run.history / resuming.LOG, spaces).fork(place)
-    registry = Registry(run.folder / resuming.REGISTRY, results.code_digest(), run.seed, keep=KEPT_MODELS)
+    registry = open_registry(run)
+    if not resumed:
+        registry.return_to([0, 0])  # a shelf on a server may hold what an earlier run of this name left
     return resuming.site(run.folder, identity(run), parts.world, parts.training, log, registry)
+
+
+def open_registry(run: Run) -> Registry:
+    """The models of a run, on the shelf that its configuration names."""
+    place = run.folder / resuming.REGISTRY
+    place.mkdir(parents=True, exist_ok=True)
+    shelf = configuration.build(run.registry, "registry", place=place)
+    return Registry(place, results.code_digest(), run.seed, keep=KEPT_MODELS, shelf=shelf)
 
 
 def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:

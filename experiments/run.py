@@ -18,8 +18,8 @@ from perennial.experiments.threads import one_thread
 if TYPE_CHECKING:
     from perennial.envs import World
 
-WORLD_GETS = {"world": {"drift", "seed", "reward"}}
-"""Arguments of the world that the run hands over itself."""
+WORLD_GETS = {"world": {"drift", "seed", "reward"}, "registry": {"place"}}
+"""Arguments of the parts that the run hands over itself."""
 
 Status = Literal["finished", "stale", "open"]
 
@@ -81,6 +81,7 @@ class Run:
     agent: Node
     strategy: Node
     experiment: Node
+    registry: Node
     seed: int = 0
     collection: str = "single"
     name: str | None = None

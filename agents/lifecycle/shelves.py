@@ -99,20 +99,20 @@ class SqliteShelf(Shelf):
     """The light default: one SQLite file (write-ahead log) and a folder of files named by their hash; no server.
 
     Arguments:
-        path: the folder; one that is there is continued.
+        place: the folder; one that is there is continued.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.folder = path / "files"
+    def __init__(self, place: Path) -> None:
+        self.folder = place / "files"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path / "registry.sqlite", isolation_level=None)
+        self._db = sqlite3.connect(place / "registry.sqlite", isolation_level=None)
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(SCHEMA)
         except sqlite3.DatabaseError as error:
             self._db.close()
-            raise ValueError(f"{path / 'registry.sqlite'} is damaged: {error}. Restore it from a copy.") from error
+            raise ValueError(f"{place / 'registry.sqlite'} is damaged: {error}. Restore it from a copy.") from error
 
     def records(self) -> list[Version]:
         rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM versions ORDER BY rowid").fetchall()
