@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 
-from perennial.agents.base import Agent, Feedback, Items, Spaces
+from perennial.agents.base import Agent, Items, Spaces
+from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.strategy import Strategy
-from perennial.agents.lifecycle.training import TrainingJob
+from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder
 from perennial.agents.lifecycle.triggers import Never, Schedule
 from perennial.agents.lifecycle.windows import AllDays, LastDays
 from perennial.agents.popular import Popular
@@ -31,7 +32,7 @@ from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import HOURS, Scorer
 from perennial.experiments.results import Event, Result
 from perennial.experiments.resuming import RunStoppedError, Site
-from perennial.experiments.run import Run, build_world
+from perennial.experiments.run import CONFIG, Run, build_world
 
 Advance = Callable[[int], object]
 """Told how many simulated days have passed."""
@@ -84,9 +85,8 @@ def prepare(runs: Sequence[Run], advance: Advance) -> Path:
     missing = {run.first_version: run for run in runs if not run.first_version.exists()}
     if missing:
         log = FeedbackLog(history / resuming.LOG, build(first).training.spaces)
-        pages = AllDays().select(log, first.window.start * HOURS - 1)
         for run in missing.values():
-            _fit_first_version(run, pages)
+            _fit_first_version(run, log)
     return history
 
 
@@ -132,13 +132,22 @@ def _begin_history(run: Run, site: Site) -> dict[str, Any]:
     return {"deployment": deployment, "strategy": strategy}
 
 
-def _fit_first_version(run: Run, pages: Feedback) -> None:
+def first_order(run: Run) -> TrainingOrder:
+    """The training of the agent's first version: on the whole history, in its last hour."""
+    return TrainingOrder("fit", AllDays(), "cold", "first version", run.window.start * HOURS - 1)
+
+
+def _fit_first_version(run: Run, log: FeedbackLog) -> None:
     """Fit the agent on the whole history; learners that can only learn from their own pages start as they are."""
-    agent = build(run).training.fresh()
-    agent.fit(pages, "cold")
+    training, order = build(run).training, first_order(run)
+    trained = training.run(order, log, training.fresh(order.tick))
+    if trained.agent is None:
+        raise RuntimeError(f"The first version could not be trained: {trained.record.verdict}. {trained.record.error}")
     run.first_version.parent.mkdir(exist_ok=True)
+    record = json.dumps(asdict(trained.record), sort_keys=True) + "\n"
+    results.write_atomically(run.first_version.with_suffix(".json"), record)
     draft = run.first_version.with_name(f".{run.first_version.name}.{os.getpid()}")
-    agent.save(draft)
+    trained.agent.save(draft)
     os.replace(draft, run.first_version)
 
 
@@ -150,7 +159,7 @@ def execute(run: Run, advance: Advance) -> Path:
         resumed = not results.finished(run.folder) and resuming.interrupted(run.folder, identity(run))
         if not resumed:
             _clear(run.folder)
-            configuration.save({**run.settings, "arm": run.arm}, run.folder / "config.yaml")
+            configuration.save({**run.settings, "registry": run.registry, **run.names}, run.folder / CONFIG)
         days = range(run.window.start, run.window.start + run.window.scored_days)
         loop = resuming.live(_site(run, parts, resumed), partial(_begin, run, parts), days, advance)
         loop.deployment.registry.close()
@@ -166,7 +175,7 @@ def identity(run: Run) -> str:
 
 def _clear(folder: Path) -> None:
     """An empty folder for the run; what a replaced run, or an interrupted one of other settings or code, left goes."""
-    if any(folder.iterdir()) and not (folder / "config.yaml").exists():
+    if any(folder.iterdir()) and not (folder / CONFIG).exists():
         raise configuration.ConfigurationError(f"{folder} holds files of something else. Choose another name=...")
     resuming.empty(folder)
 
@@ -192,23 +201,25 @@ def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
     """The parts of a run at its first hour, with the visitors as the history left them."""
     with np.load(run.history / WORLD) as saved:
         site.world.restore(dict(saved))
-    agent = _first(run, site.training)
+    agent, training = _first(run, site.training)
     window, strategy = run.window, parts.strategy
     before, floor = window.start * HOURS - 1, seed_of(run, 1)
-    deployment = Deployment(agent, strategy.rollout, site.registry, window.exploration, floor, before)
+    deployment = Deployment(agent, strategy.rollout, site.registry, window.exploration, floor, before, training)
     return {"deployment": deployment, "strategy": strategy, "scorer": Scorer(site.truth)}
 
 
-def _first(run: Run, training: TrainingJob) -> Agent:
-    agent = training.fresh()
+def _first(run: Run, training: TrainingJob) -> tuple[Agent, TrainingRecord]:
+    """The agent's first version, and the record of its training."""
+    agent = training.fresh(first_order(run).tick)
     try:
         agent.load(run.first_version)
+        record = TrainingRecord(**json.loads(run.first_version.with_suffix(".json").read_text(encoding="utf-8")))
     except (SafetensorError, ValueError) as error:
         raise RunStoppedError(
             f"The first version in {run.first_version} is damaged ({error}). Delete the file and start again: it is "
             "fitted anew."
         ) from error
-    return agent
+    return agent, record
 
 
 def _write(run: Run, loop: Loop, started: float) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 WORLD_GETS = {"world": {"drift", "seed", "reward"}, "registry": {"place"}}
 """Arguments of the parts that the run hands over itself."""
 
+CONFIG = "config.yaml"
+"""In a run's folder: all that `kept_in` needs to have the run again."""
+
 Status = Literal["finished", "stale", "open"]
 
 
@@ -127,6 +130,11 @@ class Run:
         """What decides the result; where it is kept does not."""
         return {key: getattr(self, key) for key in (*PARTS, "seed")}
 
+    @property
+    def names(self) -> Node:
+        """What the run calls its parts in tables."""
+        return {"arm": self.arm, "drift_name": self.drift_name}
+
     @cached_property
     def digest(self) -> str:
         return results.digest(self.settings)
@@ -164,6 +172,17 @@ def _run(node: Node, choices: dict[str, str], arm: str = "") -> Run:
     for part in ("drift", "reward", "agent", "strategy", "experiment"):
         configuration.build(getattr(run, part), part)
     return run
+
+
+def kept_in(folder: Path) -> Run:
+    """The run whose records lie in `folder`."""
+    from omegaconf import OmegaConf
+
+    if not (folder / CONFIG).is_file():
+        raise ConfigurationError(f"'run' must be the folder of a run, which holds {CONFIG}. Got {folder}.")
+    node: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    place = folder.resolve()
+    return Run(**node, name=place.name, collection=place.parent.name, output=str(place.parent.parent))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,6 +29,8 @@ class TrainingRecord:
     """One training: ordered why, on which data, from which model, with what outcome and at which declared price.
 
     ``price`` = rows x passes x rate. ``verdict`` is "trained", "no data" or "failed"; the champion serves on in each.
+    ``rows``: pages learned from, at most ``budget`` (None: all) of the window's. ``seed``: all that it drew came from
+    it. ``result``: hash of all that the model is right afterwards, before it serves.
     """
 
     tick: int
@@ -45,6 +47,9 @@ class TrainingRecord:
     price: float
     figures: dict[str, float] = field(default_factory=dict)
     error: str = ""
+    budget: int | None = None
+    seed: int = 0
+    result: str = ""
 
 
 @dataclass(frozen=True)

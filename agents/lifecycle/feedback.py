@@ -299,9 +299,9 @@ class FeedbackLog:
         """
         return self._named(range(first_day * HOURS, last_day * HOURS + HOURS), as_of)
 
-    def version_of(self, pages: Feedback) -> str:
-        """The data version of the hours that `pages` come from, as of now."""
-        return self._named(np.unique(pages.keys.tick).tolist())
+    def version_of(self, pages: Feedback, as_of: int | None = None) -> str:
+        """The data version of the hours that `pages` come from. `as_of`: see `between`."""
+        return self._named(np.unique(pages.keys.tick).tolist(), as_of)
 
     def _named(self, ticks: Iterable[int], as_of: int | None = None) -> str:
         known = self._digests(as_of)

@@ -88,6 +88,10 @@ class Ppo(Agent):
         self.version = 1  # of the policy; 0 is nobody's, so that zero-filled extras match nothing
         self._forget()
 
+    def reseed(self, seed: int) -> None:
+        super().reseed(seed)
+        self.generators = OwnGenerators(seed)
+
     def _forget(self) -> None:
         """A fresh network, no waiting pages."""
         with self.generators.swapped_in():

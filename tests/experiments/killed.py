@@ -30,7 +30,7 @@ DRIFT = (
 TINY = [
     "agent=linucb", "strategy=static", "world.n_users=200", "world.n_items=150", "world.visits_per_day=50",
     "experiment.history_days=3", "experiment.history_window_days=2", "experiment.scored_days=6",
-    "experiment.exploration=0.2", "strategy.window.days=3", "strategy.step_hours=6",
+    "experiment.exploration=0.2", "strategy.window.days=3", "strategy.step_hours=6", "++strategy.budget=150",
     f"strategy.update={SCHEDULE % 'hours:6'}",
     "strategy.trigger={_target_:perennial.agents.lifecycle.triggers.AnyOf,triggers:["
     f"{SCHEDULE % 'days:2'},{DRIFT}]}}",

@@ -56,14 +56,6 @@ def hashes(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run, never killed."""
-    folder = tmp_path_factory.mktemp("whole")
-    killed.main(folder)
-    return folder
-
-
 def test_the_run_that_is_killed_has_everything_in_it(whole: Path) -> None:
     found = hashes(whole)
     assert '"reason": "drift of first_page_ctr"' in found["decisions"]
