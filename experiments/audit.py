@@ -161,7 +161,7 @@ def sentences(told: Account) -> list[str]:
     if not told.validations:
         said.append(("validated", "not at all"))
     for line in told.rollouts[-1:]:
-        said.append(("rollout", f"{line['rollout']}: {line['verdict']} in {_when(line['tick'])} {line['evidence']}"))
+        said.append(("rollout", f"{line['rollout']}: {line['verdict']} in {when(line['tick'])} {line['evidence']}"))
     return [f"{label:13s}{text}" for label, text in [*said, *_exposure_said(told), *_end_said(told)]]
 
 
@@ -173,9 +173,9 @@ def _training_said(told: Account) -> list[tuple[str, str]]:
     ]
     if training is None:
         return said
-    hours = f"{_when(training['first_tick'])} to {_when(training['last_tick'])}"
+    hours = f"{when(training['first_tick'])} to {when(training['last_tick'])}"
     pages = f"{training['rows']} pages, {training['window']}: {hours}, data version {training['data_version']}"
-    how = f"{_when(training['tick'])}, {training['start']} start, seed {training['seed']}"
+    how = f"{when(training['tick'])}, {training['start']} start, seed {training['seed']}"
     said += [("trained on", pages), ("trained in", f"{how}, price {training['price']:.6g}")]
     said.append(("because of", training["reason"]))
     for line in told.evidence:
@@ -187,7 +187,7 @@ def _training_said(told: Account) -> list[tuple[str, str]]:
 def _exposure_said(told: Account) -> list[tuple[str, str]]:
     said = []
     for e in told.exposures:
-        span = f"{_when(e.first_tick)} to {_when(e.last_tick)}"
+        span = f"{when(e.first_tick)} to {when(e.last_tick)}"
         pages = f"{e.users} users on {e.pages} pages ({e.share:.0%} of all) as {e.arm}, {span}"
         said.append(("shown to", f"{pages}; {e.explored} pages by exploration"))
     return said or [("shown to", "nobody")]
@@ -195,12 +195,13 @@ def _exposure_said(told: Account) -> list[tuple[str, str]]:
 
 def _end_said(told: Account) -> list[tuple[str, str]]:
     if told.replaced_by is not None and told.replaced_tick is not None:
-        when = f"by version {told.replaced_by} in {_when(told.replaced_tick)}"
-        return [("replaced", f"{when}: {told.replaced_because}")]
+        words = f"by version {told.replaced_by} in {when(told.replaced_tick)}"
+        return [("replaced", f"{words}: {told.replaced_because}")]
     return [("replaced", "not: it was the champion at the end")] if told.champion_from is not None else []
 
 
-def _when(tick: int) -> str:
+def when(tick: int) -> str:
+    """Date and hour of a tick."""
     return f"{World.date_of(tick // HOURS)} {tick % HOURS:02d}h"
 
 
