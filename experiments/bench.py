@@ -20,6 +20,7 @@ from perennial.agents.popular import Popular
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
 from perennial.envs.shop import ShopEnv, ShopVectorEnv
+from perennial.experiments import bench_lifecycle
 from perennial.experiments.numpy_shop import NumpyShop
 
 SIZES: dict[str, Any] = {
@@ -43,10 +44,15 @@ print(time.perf_counter() - t)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table of speeds, or with --scale what a large shop takes."""
+    """Print the table of speeds, with --scale what a large shop takes, with --lifecycle what a day's record takes."""
     parser = argparse.ArgumentParser(prog="perennial-bench", description=__doc__)
     parser.add_argument("--scale", action="store_true", help="build and run 1,000,000 visitors x 100,000 items instead")
-    scale() if parser.parse_args(arguments).scale else speed()
+    parser.add_argument("--lifecycle", type=int, nargs="?", const=360, metavar="DAYS", help="a year's record instead")
+    options = parser.parse_args(arguments)
+    if options.lifecycle:
+        bench_lifecycle.lifecycle(options.lifecycle)
+    else:
+        scale() if options.scale else speed()
 
 
 def scale() -> None:
