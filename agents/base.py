@@ -198,6 +198,13 @@ class Agent(ABC):
         self.items, self.spaces = items, spaces
         self.rng = np.random.default_rng(seed)
 
+    def reseed(self, seed: int) -> None:
+        """Draw from `seed` from now on: what a training draws then depends on the training, not on what was served.
+
+        Agents that draw from further generators override it.
+        """
+        self.rng = np.random.default_rng(seed)
+
     @abstractmethod
     def act(self, observations: Observations, keys: Keys) -> Decision:
         """Choose a slate for each page of the batch."""

@@ -53,6 +53,10 @@ class Exploring(Agent):
         self.rng = np.random.default_rng([STREAM, seed])
         self.policy.begin(items, spaces, seed)
 
+    def reseed(self, seed: int) -> None:
+        self.rng = np.random.default_rng([STREAM, seed])
+        self.policy.reseed(seed)
+
     def act(self, observations: Observations, keys: Keys) -> Decision:
         choice = self.policy.act(observations, keys)
         explored = self.rng.random(len(choice.slates)) < self.epsilon

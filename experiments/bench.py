@@ -20,7 +20,7 @@ from perennial.agents.popular import Popular
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
 from perennial.envs.shop import ShopEnv, ShopVectorEnv
-from perennial.experiments import bench_agents, bench_sb3, peers
+from perennial.experiments import bench_agents, bench_lifecycle, peers
 from perennial.experiments.numpy_shop import NumpyShop
 
 SIZES: dict[str, Any] = {
@@ -49,11 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", action="store_true", help="build and run 1,000,000 visitors x 100,000 items instead")
     parser.add_argument("--agents", nargs="*", metavar="NAME", help="measure the agents of conf/agent, or those named")
     parser.add_argument("--sb3", action="store_true", help="the environment's share of stable-baselines3 runs instead")
+    parser.add_argument("--lifecycle", type=int, nargs="?", const=360, metavar="DAYS", help="a year's record instead")
     options = parser.parse_args(arguments)
     if options.agents is not None:
         bench_agents.main(options.agents)
     elif options.sb3:
+        from perennial.experiments import bench_sb3  # torch takes seconds to import
+
         bench_sb3.main(SIZES)
+    elif options.lifecycle:
+        bench_lifecycle.lifecycle(options.lifecycle)
     elif options.scale:
         scale()
     else:

@@ -8,34 +8,38 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
-from perennial.agents.base import Agent, Feedback, Items, Spaces
-from perennial.agents.lifecycle.decisions import Audit
+from perennial.agents.base import Agent, Items, Spaces
+from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.strategy import Strategy
-from perennial.agents.lifecycle.training import TrainingJob
+from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder
 from perennial.agents.lifecycle.triggers import Never, Schedule
 from perennial.agents.lifecycle.windows import AllDays, LastDays
 from perennial.agents.popular import Popular
 from perennial.envs import World
-from perennial.envs.oracle import Oracle
-from perennial.experiments import configuration, results, tensorboard
+from perennial.experiments import configuration, results, resuming, tensorboard
 from perennial.experiments.delivery import Delivery
 from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import HOURS, Scorer
 from perennial.experiments.results import Event, Result
-from perennial.experiments.run import Run, build_world
+from perennial.experiments.resuming import RunStoppedError, Site
+from perennial.experiments.run import CONFIG, Run, build_world
 
 Advance = Callable[[int], object]
 """Told how many simulated days have passed."""
+
+WORLD, DELIVERY = "world.npz", "delivery.npz"
+"""In a history: the world as the last day leaves it, written last, and the reports under way then."""
 
 KEPT_MODELS = 3
 """Parameter files a run keeps beside the aliased ones; the records of all versions stay."""
@@ -77,108 +81,162 @@ def prepare(runs: Sequence[Run], advance: Advance) -> Path:
     """The time before the scored window, for runs that share it, and the first version of each of their agents."""
     first = runs[0]
     history, days = first.history, first.window.history_days
-    if (history / "world.npz").exists():
+    if (history / WORLD).exists():
         advance(days)
     else:
-        _into_place(partial(_live_through_history, first, advance=advance), history)
+        _live_through_history(first, advance)
     missing = {run.first_version: run for run in runs if not run.first_version.exists()}
     if missing:
-        log = FeedbackLog(history / "log", build(first).training.spaces)
-        pages = AllDays().select(log, first.window.start * HOURS - 1)
+        log = FeedbackLog(history / resuming.LOG, build(first).training.spaces)
         for run in missing.values():
-            _fit_first_version(run, pages)
+            _fit_first_version(run, log)
     return history
 
 
-def _into_place(write: Callable[[Path], object], target: Path) -> None:
-    """Let `write` fill a folder beside `target` and move it there in one step; who comes second leaves it be."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    write(draft)
-    try:
-        os.rename(draft, target)
-    except OSError:
-        if not target.exists():
-            raise
-        shutil.rmtree(draft)
+def _live_through_history(run: Run, advance: Advance) -> None:
+    """`popular`, refitted every night, serves the days before; its log and the visitors as it leaves them are kept.
+
+    All this happens in a folder beside the history's own, and takes its place in one step.
+    """
+    draft, days = run.history.with_name(f".{run.history.name}"), range(run.window.history_start, run.window.start)
+    draft.mkdir(parents=True, exist_ok=True)
+    with resuming.alone(draft, wait=True):
+        if (run.history / WORLD).exists():  # another process was at it, and is done
+            advance(len(days))
+            return
+        if not resuming.interrupted(draft, run.history.name):
+            resuming.empty(draft)
+        loop = resuming.live(_history_site(run, draft), partial(_begin_history, run), days, advance)
+        loop.deployment.registry.close()
+        with resuming.told(draft):
+            loop.log.compact()
+            for name, saved in ((DELIVERY, loop.delivery.save()), (WORLD, loop.world.save())):
+                arrays: dict[str, Any] = saved
+                np.savez(draft / name, **arrays)
+            shutil.rmtree(draft / resuming.CHECKPOINT)
+            os.rename(draft, run.history)
 
 
-def _live_through_history(run: Run, folder: Path, advance: Advance) -> None:
-    """`popular`, refitted every night, serves the days before; its log and the visitors as it leaves them are kept."""
-    parts, window = build(run), run.window
+def _history_site(run: Run, folder: Path) -> Site:
+    parts = build(run)
     training = TrainingJob(Popular, items_of(parts.world), parts.training.spaces, seed_of(run, 2))
+    log = FeedbackLog(folder / resuming.LOG, training.spaces)
+    registry = Registry(folder / resuming.REGISTRY, results.code_digest(), run.seed, keep=1)
+    return resuming.site(folder, run.history.name, parts.world, training, log, registry)
+
+
+def _begin_history(run: Run, site: Site) -> dict[str, Any]:
+    window = run.window
     strategy = Strategy(
         Schedule(days=1), LastDays(window.history_window_days), Never(), ImmediateRollout(), "cold", HOURS
     )
-    registry = Registry(folder / "registry", results.code_digest(), run.seed, keep=1)
     before = window.history_start * HOURS - 1
-    deployment = Deployment(
-        training.fresh(), strategy.rollout, registry, window.history_exploration, seed_of(run, 3), before
-    )
-    log = FeedbackLog(folder / "log", parts.training.spaces)
-    loop = Loop(parts.world, deployment, strategy, training, log, delivery=parts.delivery)
-    loop.run(before + 1, window.start * HOURS - 1, lambda day: advance(1))
-    registry.close()
-    log.compact()
-    for name, saved in (("delivery", parts.delivery.save()), ("world", parts.world.save())):
-        arrays: dict[str, Any] = saved
-        np.savez(folder / f"{name}.npz", **arrays)
+    champion, floor = site.training.fresh(), seed_of(run, 3)
+    deployment = Deployment(champion, strategy.rollout, site.registry, window.history_exploration, floor, before)
+    return {"deployment": deployment, "strategy": strategy, "delivery": build(run).delivery}
 
 
-def _fit_first_version(run: Run, pages: Feedback) -> None:
+def first_order(run: Run) -> TrainingOrder:
+    """The training of the agent's first version: on the whole history, in its last hour."""
+    return TrainingOrder("fit", AllDays(), "cold", "first version", run.window.start * HOURS - 1)
+
+
+def _fit_first_version(run: Run, log: FeedbackLog) -> None:
     """Fit the agent on the whole history; learners that can only learn from their own pages start as they are."""
-    agent = build(run).training.fresh()
-    agent.fit(pages, "cold")
+    training, order = build(run).training, first_order(run)
+    trained = training.run(order, log, training.fresh(order.tick))
+    if trained.agent is None:
+        raise RuntimeError(f"The first version could not be trained: {trained.record.verdict}. {trained.record.error}")
     run.first_version.parent.mkdir(exist_ok=True)
+    record = json.dumps(asdict(trained.record), sort_keys=True) + "\n"
+    results.write_atomically(run.first_version.with_suffix(".json"), record)
     draft = run.first_version.with_name(f".{run.first_version.name}.{os.getpid()}")
-    agent.save(draft)
+    trained.agent.save(draft)
     os.replace(draft, run.first_version)
 
 
 def execute(run: Run, advance: Advance) -> Path:
-    """The scored window of one run, from where its history left off; `result.json` is written last."""
+    """The scored window of one run, from where its history or an interruption left off; `result.json` comes last."""
     parts, started = build(run), time.perf_counter()
-    _clear(run.folder)
-    configuration.save({**run.settings, "arm": run.arm}, run.folder / "config.yaml")
-    registry = Registry(run.folder / "registry", results.code_digest(), run.seed, keep=KEPT_MODELS)
-    loop = _loop(run, parts, registry)
-    first = run.window.start * HOURS
-    loop.run(first, first + run.window.scored_days * HOURS - 1, lambda day: advance(1))
-    registry.close()
-    result = _result(run, loop)
-    timings = {**_timings(loop), "run_s": time.perf_counter() - started}
-    results.write_atomically(run.folder / results.TIMINGS, json.dumps(timings, indent=1, sort_keys=True) + "\n")
-    tensorboard.write(result, tensorboard.flat(run.settings), run.folder / "tensorboard")
-    result.write(run.folder)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with resuming.alone(run.folder):
+        resumed = not results.finished(run.folder) and resuming.interrupted(run.folder, identity(run))
+        if not resumed:
+            _clear(run.folder)
+            configuration.save({**run.settings, "registry": run.registry, **run.names}, run.folder / CONFIG)
+        days = range(run.window.start, run.window.start + run.window.scored_days)
+        loop = resuming.live(_site(run, parts, resumed), partial(_begin, run, parts), days, advance)
+        loop.deployment.registry.close()
+        with resuming.told(run.folder):
+            _write(run, loop, started)
     return run.folder
 
 
+def identity(run: Run) -> str:
+    """Names what a checkpoint belongs to: settings and code."""
+    return f"{run.digest} {results.code_digest()}"
+
+
 def _clear(folder: Path) -> None:
-    """An empty folder for the run; what an interrupted or replaced run left there goes."""
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / "config.yaml").exists():
-            raise configuration.ConfigurationError(f"{folder} holds files of something else. Choose another name=...")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """An empty folder for the run; what a replaced run, or an interrupted one of other settings or code, left goes."""
+    if any(folder.iterdir()) and not (folder / CONFIG).exists():
+        raise configuration.ConfigurationError(f"{folder} holds files of something else. Choose another name=...")
+    resuming.empty(folder)
 
 
-def _loop(run: Run, parts: Parts, registry: Registry) -> Loop:
-    world, window = parts.world, run.window
-    with np.load(run.history / "world.npz") as visitors, np.load(run.history / "delivery.npz") as under_way:
-        world.restore(dict(visitors))
+def _site(run: Run, parts: Parts, resumed: bool) -> Site:
+    place, spaces = run.folder / resuming.LOG, parts.training.spaces
+    log = FeedbackLog(place, spaces) if resumed else FeedbackLog(run.history / resuming.LOG, spaces).fork(place)
+    registry = open_registry(run)
+    if not resumed:
+        registry.return_to([0, 0])  # a shelf on a server may hold what an earlier run of this name left
+    return resuming.site(run.folder, identity(run), parts.world, parts.training, log, registry)
+
+
+def open_registry(run: Run) -> Registry:
+    """The models of a run, on the shelf that its configuration names."""
+    place = run.folder / resuming.REGISTRY
+    place.mkdir(parents=True, exist_ok=True)
+    shelf = configuration.build(run.registry, "registry", place=place)
+    return Registry(place, results.code_digest(), run.seed, keep=KEPT_MODELS, shelf=shelf)
+
+
+def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
+    """The parts of a run at its first hour, with the visitors as the history left them."""
+    with np.load(run.history / WORLD) as visitors, np.load(run.history / DELIVERY) as under_way:
+        site.world.restore(dict(visitors))
         parts.delivery.restore(dict(under_way))
-    agent: Agent = parts.training.fresh()
-    agent.load(run.first_version)
-    deployment = Deployment(
-        agent, parts.strategy.rollout, registry, window.exploration, seed_of(run, 1), window.start * HOURS - 1
-    )
-    log = FeedbackLog(run.history / "log", parts.training.spaces).fork(run.folder / "log")
-    audit = Audit(run.folder / "decisions.jsonl")
-    scorer = Scorer(Oracle(world))
-    loop = Loop(world, deployment, parts.strategy, parts.training, log, audit=audit, scorer=scorer)
-    loop.delivery = parts.delivery
-    return loop
+    agent, training = _first(run, site.training)
+    window, strategy = run.window, parts.strategy
+    before, floor = window.start * HOURS - 1, seed_of(run, 1)
+    deployment = Deployment(agent, strategy.rollout, site.registry, window.exploration, floor, before, training)
+    scorer = Scorer(site.truth)
+    return {"deployment": deployment, "strategy": strategy, "scorer": scorer, "delivery": parts.delivery}
+
+
+def _first(run: Run, training: TrainingJob) -> tuple[Agent, TrainingRecord]:
+    """The agent's first version, and the record of its training."""
+    agent = training.fresh(first_order(run).tick)
+    try:
+        agent.load(run.first_version)
+        record = TrainingRecord(**json.loads(run.first_version.with_suffix(".json").read_text(encoding="utf-8")))
+    except (SafetensorError, ValueError) as error:
+        raise RunStoppedError(
+            f"The first version in {run.first_version} is damaged ({error}). Delete the file and start again: it is "
+            "fitted anew."
+        ) from error
+    return agent, record
+
+
+def _write(run: Run, loop: Loop, started: float) -> None:
+    """Everything that is read of a finished run; the checkpoint has done its work."""
+    result = _result(run, loop)
+    timings = {**_timings(loop), "run_s": time.perf_counter() - started}
+    results.write_atomically(run.folder / results.TIMINGS, json.dumps(timings, indent=1, sort_keys=True) + "\n")
+    shutil.rmtree(run.folder / "tensorboard", ignore_errors=True)  # of a process that was killed while writing it
+    tensorboard.write(result, tensorboard.flat(run.settings), run.folder / "tensorboard")
+    result.write(run.folder)
+    shutil.rmtree(run.folder / resuming.CHECKPOINT)
 
 
 def _result(run: Run, loop: Loop) -> Result:

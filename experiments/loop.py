@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.base import Feedback, Keys
+from perennial.agents.lifecycle.checkpoint import Checkpoint, NoCheckpoint
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.monitors import Monitor
@@ -59,6 +60,10 @@ class NoScorer:
         """Nothing to do."""
 
 
+KEPT_APART = ("world", "training", "log", "audit", "checkpoint")
+"""The parts of a loop that a checkpoint does not hold: they keep their own state, or have none."""
+
+
 @dataclass
 class Loop:
     """Everything that takes part in the closed loop; `run` may be called again to go on."""
@@ -73,6 +78,7 @@ class Loop:
     scorer: Scorer = field(default_factory=NoScorer)
     timings: Timings = field(default_factory=Timings)
     delivery: Delivery = field(default_factory=Delivery)
+    checkpoint: Checkpoint | NoCheckpoint = field(default_factory=NoCheckpoint)
 
     def run(self, first_tick: int, last_tick: int, progress: Callable[[int], object] | None = None) -> None:
         """Live through some hours, both included, whole days from hour 0; `progress` hears of each day that ended."""
@@ -125,12 +131,17 @@ class Loop:
             self.audit.write(record, *before)
 
     def _end_day(self, tick: int) -> None:
-        """Everything of the day goes to disk."""
+        """Everything of the day goes to disk; once the checkpoint is there, the day counts."""
         day = tick // HOURS
         self.deployment.end_day(tick)
         self.audit.end_day(day, tick, self.monitor.today.figures(), self.deployment.version, self.deployment.revision)
         with self.timings.measure("commit"):
             self.log.commit(day)
+            self.checkpoint.commit(day, self._remembering(), self.world)
+            self.deployment.registry.prune()
+
+    def _remembering(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in KEPT_APART}
 
 
 def as_feedback(keys: Keys, observations: dict[str, NDArray[Any]], served: Served, answer: Any) -> Feedback:

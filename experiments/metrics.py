@@ -134,6 +134,10 @@ class Scorer:
         """All days so far, the one at hand included as it stands."""
         return self._days + ([self._row()] if self._day >= 0 else [])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For a checkpoint, taken between days: the day at hand is over, its waves are summed up."""
+        return {"truth": self.truth, "_days": self.days(), "_day": -1, "_potential": 0, "_waves": [], "_asked": {}}
+
     def _close(self) -> None:
         if self._day >= 0:
             self._days.append(self._row())

@@ -18,8 +18,11 @@ from perennial.experiments.threads import one_thread
 if TYPE_CHECKING:
     from perennial.envs import World
 
-WORLD_GETS = {"world": {"drift", "seed", "reward"}}
-"""Arguments of the world that the run hands over itself."""
+WORLD_GETS = {"world": {"drift", "seed", "reward"}, "registry": {"place"}}
+"""Arguments of the parts that the run hands over itself."""
+
+CONFIG = "config.yaml"
+"""In a run's folder: all that `kept_in` needs to have the run again."""
 
 Status = Literal["finished", "stale", "open"]
 
@@ -82,6 +85,7 @@ class Run:
     agent: Node
     strategy: Node
     experiment: Node
+    registry: Node
     seed: int = 0
     collection: str = "single"
     name: str | None = None
@@ -128,6 +132,11 @@ class Run:
         """What decides the result; where it is kept does not."""
         return {key: getattr(self, key) for key in (*PARTS, "seed")}
 
+    @property
+    def names(self) -> Node:
+        """What the run calls its parts in tables."""
+        return {"arm": self.arm, "drift_name": self.drift_name}
+
     @cached_property
     def digest(self) -> str:
         return results.digest(self.settings)
@@ -165,6 +174,17 @@ def _run(node: Node, choices: dict[str, str], arm: str = "") -> Run:
     for part in ("drift", "reward", "feedback", "agent", "strategy", "experiment"):
         configuration.build(getattr(run, part), part)
     return run
+
+
+def kept_in(folder: Path) -> Run:
+    """The run whose records lie in `folder`."""
+    from omegaconf import OmegaConf
+
+    if not (folder / CONFIG).is_file():
+        raise ConfigurationError(f"'run' must be the folder of a run, which holds {CONFIG}. Got {folder}.")
+    node: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    place = folder.resolve()
+    return Run(**node, name=place.name, collection=place.parent.name, output=str(place.parent.parent))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -206,7 +226,7 @@ def carry_out(run: Run) -> int:
     """Execute one run here and say what came of it."""
     from rich.console import Console
 
-    from perennial.experiments import workers
+    from perennial.experiments import resuming, workers
     from perennial.experiments.progress import tracking
 
     console, status = Console(soft_wrap=not sys.stdout.isatty()), run.status()
@@ -218,8 +238,12 @@ def carry_out(run: Run) -> int:
             "or add overwrite=true to replace it."
         )
     else:
-        with tracking(console, run.label, workers.total_days([run])) as tracker:
-            workers.in_this_process(run, tracker.advance)
+        try:
+            with tracking(console, run.label, workers.total_days([run])) as tracker:
+                workers.in_this_process(run, tracker.advance)
+        except resuming.STOPPED as error:
+            print(f"perennial-run: {error}", file=sys.stderr)
+            return 1
     done = results.read(run.folder)
     for name, value in {**asdict(done.scores), "retrains": done.retrains}.items():
         console.print(f"  {name.replace('_', ' '):32s} {value:.6g}", highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ class TrainingRecord:
     """One training: ordered why, on which data, from which model, with what outcome and at which declared price.
 
     ``price`` = rows x passes x rate. ``verdict`` is "trained", "no data" or "failed"; the champion serves on in each.
+    ``rows``: pages learned from, at most ``budget`` (None: all) of the window's. ``seed``: all that it drew came from
+    it. ``result``: hash of all that the model is right afterwards, before it serves.
     """
 
     tick: int
@@ -44,6 +47,9 @@ class TrainingRecord:
     price: float
     figures: dict[str, float] = field(default_factory=dict)
     error: str = ""
+    budget: int | None = None
+    seed: int = 0
+    result: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,7 @@ class Audit:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        self.lines: list[dict[str, Any]] = []
-        self._unwritten = 0
+        self._kept: list[dict[str, Any]] = []
         self._evaluated: Counter[str] = Counter()
         self._fired: Counter[str] = Counter()
 
@@ -98,7 +103,12 @@ class Audit:
                 return
         kind = type(record).__name__.removesuffix("Record").lower()
         content = {"decision": kind, **asdict(record), "model_version": version, "model_revision": revision}
-        self.lines.append(_finite(content))
+        self._kept.append(_finite(content))
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """All decisions so far, those of the days on disk included."""
+        return [*(read_lines(self.path) if self.path is not None and self.path.exists() else []), *self._kept]
 
     def end_day(self, day: int, tick: int, figures: dict[str, float], version: int, revision: int = 0) -> None:
         """Close the day's account and write everything out."""
@@ -108,8 +118,32 @@ class Audit:
         self._fired.clear()
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in self.lines[self._unwritten :])
-            self._unwritten = len(self.lines)
+                file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in self._kept)
+                file.flush()
+                os.fsync(file.fileno())
+            self._kept.clear()
+
+    def mark(self) -> int:
+        """Where the file stands, for `return_to`: its size in bytes."""
+        return self.path.stat().st_size if self.path is not None and self.path.exists() else 0
+
+    def return_to(self, mark: int) -> None:
+        """Forget what was written after `mark`."""
+        if self.path is None or self.mark() < mark:
+            raise ValueError(
+                f"The decisions in {self.path} end before what was committed. Restore the file from a copy, or run "
+                "again from the start."
+            )
+        if self.path.exists():
+            os.truncate(self.path, mark)
+        self._kept.clear()
+        self._evaluated.clear()
+        self._fired.clear()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The decisions in the file at `path`."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _finite(value: Any) -> Any:

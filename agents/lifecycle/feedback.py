@@ -138,6 +138,15 @@ class FeedbackLog:
         self._open = OpenDay()
         self._last_tick = max(self._last_tick, (day + 1) * HOURS - 1)
 
+    def mark(self) -> int:
+        """Where the log stands, for `return_to`: its last committed day."""
+        return self.last_day
+
+    def return_to(self, mark: int) -> None:
+        """Forget what was logged after the day `mark`."""
+        self._store.return_to(mark)
+        FeedbackLog.__init__(self, self.path, self.spaces, self.recent_days)
+
     def _frames(self, day: int) -> dict[str, pl.DataFrame]:
         frames, hours, conversions = {}, self._open.entered(), self._open.conversions
         if hours:
@@ -294,9 +303,9 @@ class FeedbackLog:
         """
         return self._named(range(first_day * HOURS, last_day * HOURS + HOURS), as_of)
 
-    def version_of(self, pages: Feedback) -> str:
-        """The data version of the hours that `pages` come from, as of now."""
-        return self._named(np.unique(pages.keys.tick).tolist())
+    def version_of(self, pages: Feedback, as_of: int | None = None) -> str:
+        """The data version of the hours that `pages` come from. `as_of`: see `between`."""
+        return self._named(np.unique(pages.keys.tick).tolist(), as_of)
 
     def _named(self, ticks: Iterable[int], as_of: int | None = None) -> str:
         known = self._digests(as_of)

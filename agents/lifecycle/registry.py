@@ -1,48 +1,15 @@
-"""The model registry: versions with their lineage in SQLite, parameters in files named by their content."""
+"""The model registry: versions with their lineage, aliases that move and roll back, parameters named by their hash."""
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 from perennial.agents.base import Agent
 from perennial.agents.lifecycle.decisions import TrainingRecord
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS versions (
-    version INTEGER NOT NULL, revision INTEGER NOT NULL, parent INTEGER, tick INTEGER NOT NULL, origin TEXT NOT NULL,
-    training TEXT, data_version TEXT, code TEXT NOT NULL, seed INTEGER NOT NULL, artifact TEXT NOT NULL,
-    PRIMARY KEY (version, revision));
-CREATE TABLE IF NOT EXISTS aliases (
-    move INTEGER PRIMARY KEY AUTOINCREMENT, alias TEXT NOT NULL, version INTEGER NOT NULL, tick INTEGER NOT NULL);
-"""
-COLUMNS = "version, revision, parent, tick, origin, training, data_version, code, seed, artifact"
-
-
-@dataclass(frozen=True)
-class Version:
-    """One registered state of a model.
-
-    ``version`` counts candidates from 1; ``revision`` the in-place updates since. ``parent`` is the version it was
-    trained from (None: the first). ``origin``: "initial", "fit" or "update". ``training``: the `TrainingRecord`'s
-    fields. ``code``, ``seed``: of the run. ``artifact``: hash of its parameters, the name of their file.
-    """
-
-    version: int
-    revision: int
-    parent: int | None
-    tick: int
-    origin: str
-    training: dict[str, object] | None
-    data_version: str | None
-    code: str
-    seed: int
-    artifact: str
+from perennial.agents.lifecycle.shelves import DRAFT, Move, Shelf, SqliteShelf, Version
 
 
 class Registry:
@@ -52,19 +19,21 @@ class Registry:
         path: the registry's folder; one that is there is continued.
         code: names the code that trains, such as the package's version.
         seed: the run's seed.
-        keep: how many newest parameter files to keep besides those of aliased versions; None keeps all. The rows,
-            with the files' hashes, always stay.
+        keep: how many newest parameter files `prune` keeps besides those of aliased versions; None keeps all. The
+            records, with the files' hashes, always stay.
+        shelf: where all that is kept; by default SQLite and files in `path`. `mlflow_shelf.MlflowShelf` is the other.
     """
 
-    def __init__(self, path: Path, code: str, seed: int, keep: int | None = None) -> None:
+    def __init__(self, path: Path, code: str, seed: int, keep: int | None = None, shelf: Shelf | None = None) -> None:
         if keep is not None and keep < 1:
             raise ValueError(f"'keep' must be at least 1, or None to keep all. Got {keep}.")
         self.path, self.code, self.seed, self.keep = path, code, seed, keep
-        (path / "files").mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path / "registry.sqlite", isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(SCHEMA)
+        self.shelf = shelf if shelf is not None else SqliteShelf(path)
+        self._read()
+
+    def _read(self) -> None:
+        self._records = self.shelf.records()
+        self._moves = self.shelf.moves()
 
     def register(
         self,
@@ -81,86 +50,68 @@ class Registry:
                 f"'parent' must be the updated version where 'revision' is not 0. Got revision={revision}."
             )
         number = parent if revision and parent is not None else self._next()
-        told = asdict(training) if training is not None else None
-        row = Version(
+        draft = self.shelf.folder / DRAFT
+        record = Version(
             version=number,
             revision=revision,
             parent=parent,
             tick=tick,
             origin=origin,
-            training=told,
+            training=asdict(training) if training is not None else None,
             data_version=training.data_version if training is not None else None,
             code=self.code,
             seed=self.seed,
-            artifact=self._store(agent),
+            artifact=_save(agent, draft),
         )
-        values = [json.dumps(v) if isinstance(v, dict) else v for v in row.__dict__.values()]
-        self._db.execute(f"INSERT INTO versions ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values)
-        self._prune()
-        return row
+        self.shelf.add(record, draft)
+        self._records.append(record)
+        return record
 
     def _next(self) -> int:
-        (newest,) = self._db.execute("SELECT COALESCE(MAX(version), 0) FROM versions").fetchone()
-        return int(newest) + 1
+        return max((record.version for record in self._records), default=0) + 1
 
-    def _store(self, agent: Agent) -> str:
-        """Write the parameters under their hash; equal ones are one file."""
-        draft = self.path / "files" / "draft"
-        agent.save(draft)
-        artifact = blake2b(draft.read_bytes(), digest_size=16).hexdigest()
-        os.replace(draft, self._file(artifact))
-        return artifact
-
-    def _file(self, artifact: str) -> Path:
-        return self.path / "files" / f"{artifact}.safetensors"
-
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Let go of parameters beyond `keep`. A loop asks for it once the day is committed: until then a resumed run
+        may need what the day before had."""
         if self.keep is None:
             return
-        rows = self._db.execute(
-            "SELECT version, artifact FROM versions ORDER BY version DESC, revision DESC"
-        ).fetchall()
-        aliased = {version for _, version in self._current()}
-        kept = {artifact for version, artifact in rows if version in aliased} | {a for _, a in rows[: self.keep]}
-        for artifact in {artifact for _, artifact in rows} - kept:
-            self._file(artifact).unlink(missing_ok=True)
+        newest = sorted(self._records, key=lambda r: (r.version, r.revision))[-self.keep :]
+        aliased = set(self._current().values())
+        self.shelf.spare({r.artifact for r in newest} | {r.artifact for r in self._records if r.version in aliased})
 
     def load(self, agent: Agent, version: int, revision: int | None = None) -> Version:
         """Give a begun `agent` the parameters of a version (its newest revision if not told otherwise)."""
-        row = self.get(version, revision)
-        file = self._file(row.artifact)
-        if not file.exists():
+        record = self.get(version, revision)
+        file = self.shelf.file(record)
+        if file is None:
             raise FileNotFoundError(
                 f"The parameters of version {version} were not kept ('keep' is {self.keep}); its record still says how "
                 "they were trained."
             )
-        if blake2b(file.read_bytes(), digest_size=16).hexdigest() != row.artifact:
+        if content_hash(file) != record.artifact:
             raise ValueError(
-                f"The parameters of version {version} are damaged: {file.name} does not hold what its name says."
+                f"The parameters of version {version} are damaged: {file.name} does not hold what its name says. "
+                "Every other version is untouched: roll back to one of them, or rebuild this one from its record."
             )
         agent.load(file)
-        return row
+        return record
 
     def get(self, version: int, revision: int | None = None) -> Version:
         """The record of a version (its newest revision if not told otherwise)."""
-        query = (
-            f"SELECT {COLUMNS} FROM versions WHERE version = ? AND revision = COALESCE(?, revision) ORDER BY revision"
-        )
-        rows = self._db.execute(query, (version, revision)).fetchall()
-        if not rows:
+        found = [r for r in self._records if r.version == version and revision in (None, r.revision)]
+        if not found:
             raise ValueError(
                 f"'version' must be a registered one, 1 to {self._next() - 1}. Got {version}, {revision=}."
             )
-        return _version(rows[-1])
+        return max(found, key=lambda record: record.revision)
 
     def versions(self) -> list[Version]:
         """All records, oldest first."""
-        rows = self._db.execute(f"SELECT {COLUMNS} FROM versions ORDER BY version, revision").fetchall()
-        return [_version(row) for row in rows]
+        return sorted(self._records, key=lambda record: (record.version, record.revision))
 
     def lineage(self, version: int) -> list[int]:
         """The version, the one it was trained from, and so on to the first."""
-        parents = {row.version: row.parent for row in self.versions() if row.revision == 0}
+        parents = {record.version: record.parent for record in self._records if record.revision == 0}
         chain = [version]
         while (parent := parents[chain[-1]]) is not None:
             chain.append(parent)
@@ -171,31 +122,60 @@ class Registry:
     def point(self, alias: str, version: int, tick: int) -> None:
         """Let an alias such as "champion" name a version from now on."""
         self.get(version)
-        self._db.execute("INSERT INTO aliases (alias, version, tick) VALUES (?,?,?)", (alias, version, tick))
+        move = Move(alias, version, tick)
+        self.shelf.move(move)
+        self._moves.append(move)
 
     def resolve(self, alias: str) -> int | None:
         """The version an alias names; None if it names none."""
-        return dict(self._current()).get(alias)
+        return self._current().get(alias)
+
+    def history(self, alias: str) -> list[Move]:
+        """What an alias named, and from when on."""
+        return [move for move in self._moves if move.alias == alias]
 
     def rollback(self, alias: str, tick: int) -> int:
         """Point an alias back at the version it named before its present one, and return that."""
-        rows = self._db.execute("SELECT version FROM aliases WHERE alias = ? ORDER BY move", (alias,)).fetchall()
-        named = [int(version) for (version,) in rows]
+        named = [move.version for move in self.history(alias)]
         before = named[: named.index(named[-1])] if named else []
         if not before:
             raise ValueError(f"'alias' must have named an earlier version. '{alias}' has not, and cannot go back.")
         self.point(alias, before[-1], tick)
         return before[-1]
 
-    def _current(self) -> list[tuple[str, int]]:
-        query = "SELECT alias, version FROM aliases WHERE move IN (SELECT MAX(move) FROM aliases GROUP BY alias)"
-        return self._db.execute(query).fetchall()
+    def _current(self) -> dict[str, int]:
+        return {move.alias: move.version for move in self._moves}
+
+    # -- resuming -----------------------------------------------------------------------------------------------
+
+    def mark(self) -> list[int]:
+        """Where the registry stands, for `return_to`: its numbers of records and of moves."""
+        return [len(self._records), len(self._moves)]
+
+    def return_to(self, mark: list[int]) -> None:
+        """Forget what was registered or moved after `mark`."""
+        records, moves = mark
+        if len(self._records) < records or len(self._moves) < moves:
+            raise ValueError(
+                f"The registry in {self.path} lacks versions that were committed. Restore it from a copy, or run again "
+                "from the start."
+            )
+        self.shelf.cut(records, moves)
+        self._read()
 
     def close(self) -> None:
-        """Let go of the database file."""
-        self._db.close()
+        """Let go of what is open."""
+        self.shelf.close()
 
 
-def _version(row: tuple[Any, ...]) -> Version:
-    stored: dict[str, Any] = dict(zip(COLUMNS.split(", "), row, strict=True))
-    return Version(**stored | {"training": json.loads(stored["training"]) if stored["training"] else None})
+def _save(agent: Agent, path: Path) -> str:
+    """Write the parameters to `path`, on the disk and not only in its cache, and give their hash."""
+    agent.save(path)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return content_hash(path)
+
+
+def content_hash(file: Path) -> str:
+    """32 hex digits that name what a file holds."""
+    return blake2b(file.read_bytes(), digest_size=16).hexdigest()

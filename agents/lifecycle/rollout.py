@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Agent, Decision, Feedback, Keys, Observations
 from perennial.agents.exploring import STREAM, Exploring
-from perennial.agents.lifecycle.decisions import RolloutRecord
+from perennial.agents.lifecycle.decisions import RolloutRecord, TrainingRecord
 from perennial.agents.lifecycle.registry import Registry, Version
 from perennial.agents.lifecycle.training import Trained
 
@@ -59,10 +59,18 @@ class Deployment:
         epsilon: share of pages that show a uniform slate.
         seed: for the floor's own draws.
         tick: the hour before the first one served.
+        training: how the first model came to be.
     """
 
     def __init__(
-        self, champion: Agent, rollout: Rollout, registry: Registry, epsilon: float = 0.02, seed: int = 0, tick: int = 0
+        self,
+        champion: Agent,
+        rollout: Rollout,
+        registry: Registry,
+        epsilon: float = 0.02,
+        seed: int = 0,
+        tick: int = 0,
+        training: TrainingRecord | None = None,
     ) -> None:
         self.rollout, self.registry = rollout, registry
         self.revision = 0
@@ -70,7 +78,7 @@ class Deployment:
         self._serving.rng = np.random.default_rng([STREAM, seed])
         self._candidate: tuple[Agent, Version] | None = None
         self._unregistered = False
-        self._version = registry.register(champion, tick, "initial")
+        self._version = registry.register(champion, tick, "initial", training=training)
         registry.point("champion", self.version, tick)
 
     @property

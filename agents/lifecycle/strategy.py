@@ -21,6 +21,7 @@ class Strategy:
         update: when the champion learns in place from the pages logged since it last did.
         rollout: how a candidate comes to serve.
         step_hours: how often it looks and may order something, a divisor of 24. What serves stays as it is in between.
+        budget: the most pages a fit learns from, drawn evenly from its window; None: all of them.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Strategy:
         rollout: Rollout,
         start: Start = "warm",
         step_hours: int = 1,
+        budget: int | None = None,
     ) -> None:
         if start not in ("warm", "cold"):
             raise ValueError(f"'start' must be 'warm' or 'cold'. Got {start!r}.")
@@ -43,7 +45,9 @@ class Strategy:
                     f"Got {step_hours}."
                 )
         self.trigger, self.window, self.update, self.rollout = trigger, window, update, rollout
-        self.step_hours = step_hours
+        if budget is not None and budget < 1:
+            raise ValueError(f"'budget' must be at least 1 page, or None for all. Got {budget}.")
+        self.step_hours, self.budget = step_hours, budget
         self.start: Start = start
         self.records: list[TriggerRecord] = []
         self._fresh_from = 0
@@ -61,6 +65,6 @@ class Strategy:
             self._fresh_from = tick + 1
             self.update.reset(tick)
         if fit.fired:
-            orders.append(TrainingOrder("fit", self.window, self.start, fit.reason, tick))
+            orders.append(TrainingOrder("fit", self.window, self.start, fit.reason, tick, self.budget))
             self.trigger.reset(tick)
         return orders

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.lifecycle.decisions import TrainingRecord
@@ -17,13 +22,17 @@ Start = Literal["warm", "cold"]
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """Learn from `window` as of hour `tick`: "fit" a candidate, or "update" the champion in place."""
+    """Learn from `window` as of hour `tick`: "fit" a candidate, or "update" the champion in place.
+
+    ``budget``: the most pages to learn from, drawn evenly from the window; None: all of them.
+    """
 
     kind: Kind
     window: Window
     start: Start
     reason: str
     tick: int
+    budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class TrainingJob:
     Arguments:
         build: makes an agent like the champion, before `begin`.
         items, spaces: what the agent is begun with; where items come and go, `items` gives the table of an hour.
-        seed: for `begin` of candidates; what they draw afterwards goes on from the champion's generator.
+        seed: of all trainings; each draws from a generator of its own, made of this seed and its hour.
         rate: declared price of one row in one pass; a fit's figures may name their ``passes`` (1 if they do not).
     """
 
@@ -58,33 +67,48 @@ class TrainingJob:
 
     def fresh(self, tick: int = 0) -> Agent:
         """An agent of the champion's kind that has learned nothing, and knows the items of hour `tick`."""
+        return self.knowing(self.items(tick) if callable(self.items) else self.items)
+
+    def knowing(self, items: Items) -> Agent:
+        """An agent of the champion's kind that has learned nothing, and knows `items`."""
         agent = self.build()
-        agent.begin(self.items(tick) if callable(self.items) else self.items, self.spaces, self.seed)
+        agent.begin(items, self.spaces, self.seed)
         return agent
 
     def run(self, order: TrainingOrder, log: FeedbackLog, champion: Agent, version: int = 0) -> Trained:
         """Train as ordered. Whatever the agent raises is recorded, and the champion is as it was before."""
-        pages = order.window.select(log, order.tick)
+        offered = order.window.select(log, order.tick)
+        pages = within(order.budget, offered, self.seed_of(order))
+        note = partial(self._record, order, log.version_of(offered), offered, len(pages), version)
         if len(pages) == 0:
-            return Trained(None, self._record(order, log, pages, version, "no data", {}))
-        learn = self._fit if order.kind == "fit" else self._update
+            return Trained(None, note("no data"))
         try:
-            agent, figures = learn(order, pages, champion)
+            agent, figures = self.learn(order, pages, champion)
         except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-            return Trained(None, self._record(order, log, pages, version, "failed", {}, message))
-        return Trained(agent, self._record(order, log, pages, version, "trained", figures))
+            return Trained(None, note("failed", error=f"{type(error).__name__}: {error}"))
+        return Trained(agent, note("trained", figures, result=state_hash(agent.state())))
+
+    def seed_of(self, order: TrainingOrder) -> int:
+        """The seed of all that this training draws."""
+        words = [self.seed, order.tick, ("fit", "update").index(order.kind)]
+        return int(np.random.SeedSequence(words).generate_state(1)[0])
+
+    def learn(self, order: TrainingOrder, pages: Feedback, champion: Agent) -> tuple[Agent, dict[str, float]]:
+        """The agent that learned, a candidate or the champion itself, and its figures."""
+        return (self._fit if order.kind == "fit" else self._update)(order, pages, champion)
 
     def _fit(self, order: TrainingOrder, pages: Feedback, champion: Agent) -> tuple[Agent, dict[str, float]]:
         """A copy of the champion learns; the champion is only read."""
         candidate = self.fresh(order.tick)
         candidate.restore({name: array.copy() for name, array in champion.state().items()})
+        candidate.reseed(self.seed_of(order))
         return candidate, candidate.fit(pages, order.start)
 
     def _update(self, order: TrainingOrder, pages: Feedback, champion: Agent) -> tuple[Agent, dict[str, float]]:
         """The champion learns in place, and is taken back to where it was if that fails."""
         before = {name: array.copy() for name, array in champion.state().items()}
         try:
+            champion.reseed(self.seed_of(order))
             return champion, champion.update(pages)
         except Exception:
             champion.restore(before)
@@ -93,14 +117,16 @@ class TrainingJob:
     def _record(
         self,
         order: TrainingOrder,
-        log: FeedbackLog,
-        pages: Feedback,
+        data_version: str,
+        offered: Feedback,
+        rows: int,
         version: int,
         verdict: str,
-        figures: dict[str, float],
+        figures: dict[str, float] | None = None,
         error: str = "",
+        result: str = "",
     ) -> TrainingRecord:
-        ticks = pages.keys.tick
+        ticks, figures = offered.keys.tick, figures or {}
         return TrainingRecord(
             tick=order.tick,
             kind=order.kind,
@@ -109,11 +135,31 @@ class TrainingJob:
             window=str(order.window),
             first_tick=int(ticks[0]) if len(ticks) else order.tick,
             last_tick=int(ticks[-1]) if len(ticks) else order.tick,
-            rows=len(pages),
-            data_version=log.version_of(pages),
+            rows=rows,
+            data_version=data_version,
             parent=version,
             verdict=verdict,
-            price=len(pages) * float(figures.get("passes", 1.0)) * self.rate,
+            price=rows * float(figures.get("passes", 1.0)) * self.rate,
             figures={name: float(value) for name, value in figures.items()},
             error=error,
+            budget=order.budget,
+            seed=self.seed_of(order),
+            result=result,
         )
+
+
+def within(budget: int | None, pages: Feedback, seed: int) -> Feedback:
+    """At most `budget` of the `pages`, each as likely as any other, in their order."""
+    if budget is None or len(pages) <= budget:
+        return pages
+    rows = np.random.default_rng([seed, budget]).choice(len(pages), budget, replace=False)
+    return pages.take(np.sort(rows))
+
+
+def state_hash(state: Mapping[str, NDArray[Any]]) -> str:
+    """32 hex digits naming an agent's state: equal exactly when all its arrays are, bit for bit."""
+    digest = blake2b(digest_size=16)
+    for name, array in sorted(state.items()):
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -63,6 +63,10 @@ class Sb3Agent(Agent):
         self.version = 1  # of the policy; 0 is nobody's, so that zero-filled extras match nothing
         self._forget()
 
+    def reseed(self, seed: int) -> None:
+        super().reseed(seed)
+        self.generators = OwnGenerators(seed)
+
     def _forget(self) -> None:
         """A fresh network, nothing waiting."""
         with self.generators.swapped_in():

@@ -98,6 +98,7 @@ def test_keep_bounds_the_files_and_spares_aliased_versions(tmp_path):
     registry.point("champion", 1, 0)
     for number in range(2, 7):
         registry.register(agent(number), number, "fit", number - 1)
+    registry.prune()
     kept = {file.stem for file in (tmp_path / "files").iterdir()}
     assert kept == {registry.get(version).artifact for version in (1, 5, 6)}
     assert len(registry.versions()) == 6

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from perennial.agents.lifecycle.feedback import FeedbackLog
-from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder
+from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder, state_hash, within
 from perennial.agents.lifecycle.windows import AllDays, Fresh, LastDays
 from tests.agents.lifecycle.hand import SPACES, wave
 from tests.agents.lifecycle.learner import Learner, begun
@@ -96,3 +96,33 @@ def test_no_pages_no_training(log):
     trained = TrainingJob(Learner, {}, SPACES).run(TrainingOrder("fit", Fresh(76), "warm", "", 76), log, begun(SPACES))
     assert trained.agent is None
     assert trained.record.verdict == "no data"
+
+
+def test_a_budget_draws_evenly_and_the_same_again(log):
+    job = TrainingJob(Learner, {}, SPACES, seed=5)
+    order = TrainingOrder("fit", AllDays(), "cold", "", 75, budget=2)
+    first, again = (job.run(order, log, begun(SPACES)) for _ in range(2))
+    assert (first.record.rows, first.record.budget) == (2, 2)
+    assert first.record.result == again.record.result == state_hash(first.agent.state())
+    assert first.record.price == 2 * 3 * 1e-6
+    offered = AllDays().select(log, 75)
+    assert first.record.data_version == log.version_of(offered)
+    counts = np.zeros(len(offered), int)
+    for seed in range(400):
+        kept = within(2, offered, seed)
+        counts += np.isin(offered.keys.visit, kept.keys.visit)
+    expected = 400 * 2 / len(offered)
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_what_a_training_draws_does_not_depend_on_what_was_served(log):
+    job, champions = TrainingJob(Learner, {}, SPACES, seed=5), [begun(SPACES, seed=1), begun(SPACES, seed=1)]
+    champions[1].rng.random(100)  # it served a hundred pages more
+    order = TrainingOrder("fit", AllDays(), "warm", "", 75)
+    one, other = (job.run(order, log, champion).record for champion in champions)
+    assert one.result == other.result
+    assert (
+        one.seed
+        == other.seed
+        != job.run(TrainingOrder("fit", AllDays(), "warm", "", 76), log, begun(SPACES)).record.seed
+    )

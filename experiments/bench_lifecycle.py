@@ -1,0 +1,163 @@
+"""Measures log + monitor + decide per simulated day, day after day for a year: `perennial-bench --lifecycle`."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from perennial.agents.base import Feedback, Keys, Spaces
+from perennial.agents.lifecycle.checkpoint import Checkpoint
+from perennial.agents.lifecycle.decisions import Audit
+from perennial.agents.lifecycle.detectors import Adwin
+from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.monitors import Monitor
+from perennial.agents.lifecycle.rollout import ImmediateRollout
+from perennial.agents.lifecycle.strategy import Strategy
+from perennial.agents.lifecycle.triggers import Drift, Never
+from perennial.agents.lifecycle.windows import LastDays
+from perennial.experiments.metrics import HOURS
+
+IMPRESSIONS = 100_000
+WAVES = 4
+"""Waves of pages in an hour, each appended by itself."""
+SPACES = Spaces(
+    n_items=10_000,
+    n_users=20_000,
+    n_categories=12,
+    n_candidates=50,
+    slate_size=10,
+    history=20,
+    user_dim=16,
+    page_dim=8,
+    calendar_dim=8,
+    notice_dim=1,
+)
+
+
+def day_of_pages(seed: int = 0) -> list[list[Feedback]]:
+    """A day's pages by hour and wave, drawn once; clicks about as often as in the shops."""
+    rng, pages = np.random.default_rng(seed), IMPRESSIONS // SPACES.slate_size
+    sizes = np.diff(np.linspace(0, pages, HOURS * WAVES + 1).astype(int)).reshape(HOURS, WAVES)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).reshape(HOURS, WAVES)
+    return [
+        [_wave(rng, hour, int(starts[hour, wave]), int(sizes[hour, wave])) for wave in range(WAVES)]
+        for hour in range(HOURS)
+    ]
+
+
+def _wave(rng: np.random.Generator, hour: int, first: int, n: int) -> Feedback:
+    candidates = np.argsort(rng.random((n, 1000)), axis=1)[:, : SPACES.n_candidates].astype(np.int32)
+    slates = np.argsort(rng.random((n, SPACES.n_candidates)), axis=1)[:, : SPACES.slate_size].astype(np.int32)
+    clicked = rng.random(slates.shape) < 0.3
+    widths = {"user": SPACES.user_dim, "page": SPACES.page_dim, "calendar": SPACES.calendar_dim, "notice": 1}
+    seen: dict[str, Any] = {name: rng.normal(size=(n, width)).astype(np.float32) for name, width in widths.items()}
+    seen["history"] = rng.integers(-1, SPACES.n_items, (n, SPACES.history)).astype(np.int32)
+    return Feedback(
+        keys=Keys(
+            np.arange(first, first + n),
+            np.zeros(n, np.int32),
+            rng.integers(0, SPACES.n_users, n).astype(np.int32),
+            np.full(n, hour),
+        ),
+        observations={**seen, "candidates": candidates},
+        slates=slates,
+        slate_items=np.take_along_axis(candidates, slates, axis=1),
+        clicked=clicked,
+        carted=clicked & (rng.random(slates.shape) < 0.09),
+        purchased=clicked & (rng.random(slates.shape) < 0.03),
+        not_interested=np.zeros(slates.shape, np.bool_),
+        reward=clicked.sum(axis=1).astype(np.float32),
+        terminated=np.ones(n, np.bool_),
+        truncated=np.zeros(n, np.bool_),
+        slot_propensity=rng.uniform(0.1, 1.0, slates.shape),
+        version=np.ones(n, np.int32),
+        explored=rng.random(n) < 0.02,
+    )
+
+
+def on_day(wave: Feedback, day: int) -> Feedback:
+    """The wave's pages, by other visits, on another day."""
+    keys = wave.keys
+    return replace(wave, keys=replace(keys, visit=keys.visit + day * IMPRESSIONS, tick=keys.tick + day * HOURS))
+
+
+@dataclass(frozen=True)
+class Day:
+    """What a day took: ``seconds`` on the clock, ``processor`` seconds of all threads, ``memory`` held after it, MB."""
+
+    seconds: float
+    processor: float
+    memory: float
+
+
+def year(days: int, folder: Path) -> Iterator[Day]:
+    """Each day's log, monitor, decisions, commit and checkpoint; drawing its pages is not counted."""
+    template, monitor = day_of_pages(), Monitor()
+    log, audit = FeedbackLog(folder / "log", SPACES), Audit(folder / "decisions.jsonl")
+    trigger = Drift(Adwin(delta=0.002), cooldown_days=7)
+    strategy = Strategy(trigger, LastDays(7), Never(), ImmediateRollout(), step_hours=1)
+    checkpoint = Checkpoint(folder / "checkpoint", {"log": log, "audit": audit})
+    for day in range(days):
+        waves = [[on_day(wave, day) for wave in hour] for hour in template]
+        clock, processor = time.perf_counter(), time.process_time()
+        for hour, parts in enumerate(waves):
+            tick = day * HOURS + hour
+            for wave in parts:
+                log.append(wave)
+            monitor.update(log.close(tick), tick)
+            strategy.decide(monitor, tick)
+            for record in strategy.records:
+                audit.write(record, 1)
+        audit.end_day(day, day * HOURS + HOURS - 1, monitor.today.figures(), 1)
+        log.commit(day)
+        checkpoint.commit(day, {"monitor": monitor, "strategy": strategy}, None)
+        yield Day(time.perf_counter() - clock, time.process_time() - processor, held())
+
+
+def held() -> float:
+    """Memory this process holds, MB; where the system does not tell, the most it ever held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+        return float(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def lifecycle(days: int = 360) -> None:
+    """Live through `days` and print what a day takes, early and late, and how memory went."""
+    with tempfile.TemporaryDirectory() as folder:
+        lived = list(track(year(days, Path(folder)), total=days, description="days"))
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 2**20
+    table = Table("what", "measured", title=f"{days} days of {IMPRESSIONS:,} impressions, one core; aim 2 s a day")
+    for what, value in figures(lived).items():
+        table.add_row(what, value)
+    table.add_row("on disk, MB", f"{size:.0f}")
+    Console().print(table)
+
+
+def figures(lived: list[Day]) -> dict[str, str]:
+    """What is told of the days; medians over ten days, because these machines are noisy."""
+    seconds, processor = [day.seconds for day in lived], [day.processor for day in lived]
+    around = min(10, len(lived) // 2)
+    early, late = np.median(processor[5 : 5 + around]), np.median(processor[-around:])
+    middle = min(59, len(lived) // 2)
+    return {
+        "log + monitor + decide, s a day, median": f"{np.median(seconds):.2f}",
+        "the same in seconds of the processor": f"{np.median(processor):.2f}",
+        "the slowest day (the days of a block are merged), s": f"{max(seconds):.2f}",
+        f"days 6 to {5 + around}, processor, s": f"{early:.3f}",
+        f"last {around} days, processor, s": f"{late:.3f}",
+        "late over early (aim 1.1)": f"{late / early:.2f}",
+        f"memory after day {middle + 1}, MB": f"{lived[middle].memory:.0f}",
+        "memory at the end, MB": f"{lived[-1].memory:.0f}",
+    }

@@ -1,0 +1,66 @@
+"""The log reads by other tools as it is, and its data dictionary is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from perennial.agents.lifecycle.feedback import FeedbackLog
+from tests.agents.lifecycle.hand import SPACES, assert_equal, wave
+
+DICTIONARY = Path(__file__).parents[3] / "docs" / "feedback_log.md"
+
+
+def filled(folder: Path, days: list[int]) -> FeedbackLog:
+    log = FeedbackLog(folder, SPACES)
+    for day in days:
+        log.append(wave(day * 24 + 3, range(10 * day, 10 * day + 10)))
+        log.close(day * 24 + 23)
+        log.commit(day)
+    return log
+
+
+@pytest.mark.parametrize("table", ["pages", "impressions", "conversions"])
+def test_the_data_dictionary_lists_every_column_with_its_type(tmp_path: Path, table: str) -> None:
+    filled(tmp_path, [0])
+    section = DICTIONARY.read_text().split(f"### {table}:")[1].split("###")[0]
+    listed = dict(re.findall(r"^\| `(\w+)` \| ([\w()]+) \|", section, re.MULTILINE))
+    schema = pl.read_delta(str(tmp_path / table)).schema
+    assert listed == {name: str(kind) for name, kind in schema.items()}
+
+
+def test_pandas_reads_through_arrow(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("pandas")
+    log = filled(tmp_path, [0, 1])
+    frame = DeltaTable(str(tmp_path / "pages")).to_pandas().sort_values(["tick", "visit", "page"])
+    assert frame["reward"].tolist() == log.read(0, 1).reward.tolist()
+    assert frame["slate_items"].iloc[0].tolist() == log.read(0, 1).slate_items[0].tolist()
+
+
+def test_duckdb_reads_through_arrow(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    duckdb = pytest.importorskip("duckdb")
+    log = filled(tmp_path, [0, 1])
+    connection = duckdb.connect()
+    connection.register("impressions", DeltaTable(str(tmp_path / "impressions")).to_pyarrow_table())
+    found = connection.sql("SELECT day, sum(clicked::INT) FROM impressions GROUP BY day ORDER BY day").fetchall()
+    assert found == [(day, int(log.read(day, day).clicked.sum())) for day in (0, 1)]
+
+
+def test_a_block_is_merged_once_the_next_has_begun(tmp_path: Path) -> None:
+    log = filled(tmp_path, [0, 9, 20, 27, 28, 30])
+    before = log.read(0, 30)
+    assert len(DeltaTable(str(tmp_path / "pages")).file_uris()) == 3
+    table = DeltaTable(str(tmp_path / "pages"))
+    table.load_as_version(1)  # nothing is vacuumed: the log as it stood after day 9
+    assert pl.scan_delta(table).select(pl.col("day").max()).collect().item() == 9
+    again = FeedbackLog(tmp_path, SPACES)
+    assert_equal(again.read(0, 30), before)
+    assert_equal(again.read(0, 30, as_of=9), again.read(0, 9))
+    again.return_to(20)
+    assert sorted(pl.read_delta(str(tmp_path / "pages"))["day"].unique()) == [0, 9, 20]
