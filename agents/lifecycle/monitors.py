@@ -71,12 +71,19 @@ def _clicks_per_slot(pages: Feedback) -> NDArray[np.float64]:
     return share
 
 
+def _first(pages: Feedback) -> NDArray[np.bool_]:
+    first: NDArray[np.bool_] = pages.keys.page == 0
+    return first
+
+
 STREAMS: dict[str, Callable[[Feedback], NDArray[np.float64]]] = {
     "ctr": lambda pages: _clicks_per_slot(pages),
-    "first_page_ctr": lambda pages: _clicks_per_slot(pages)[pages.keys.page == 0],
+    "first_page_ctr": lambda pages: _clicks_per_slot(pages)[_first(pages)],
     "reward": lambda pages: pages.reward.astype(np.float64),
+    "no_click": lambda pages: (~pages.clicked.any(axis=1))[_first(pages)].astype(np.float64),
 }
-"""Name of a stream for detectors: float64 values of a step's pages, one a page (first_page_ctr: one a visit)."""
+"""Name of a stream for detectors: float64 values of a step's pages, one a page; one a visit from its first page for
+first_page_ctr and no_click (1 = no click on it, an error to those detectors that count errors)."""
 
 
 class Monitor:
