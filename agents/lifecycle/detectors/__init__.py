@@ -3,7 +3,7 @@
 from perennial.agents.lifecycle.detectors.adwin import Adwin
 from perennial.agents.lifecycle.detectors.base import AlwaysDetector, Detector, Direction, NoDetector
 from perennial.agents.lifecycle.detectors.cusum import Cusum
-from perennial.agents.lifecycle.detectors.errors import Ddm, Eddm, Fhddm, HddmA, HddmW
+from perennial.agents.lifecycle.detectors.errors import Ddm, Eddm, ErrorDetector, Fhddm, HddmA, HddmW
 from perennial.agents.lifecycle.detectors.glr import Glr
 from perennial.agents.lifecycle.detectors.kswin import Kswin
 from perennial.agents.lifecycle.detectors.page_hinkley import PageHinkley

@@ -20,6 +20,8 @@ class Adwin(Detector):
         min_window: values each part needs at least.
     """
 
+    knob = "delta"
+
     def __init__(
         self, direction: Direction = "down", delta: float = 0.002, clock: int = 32, min_window: int = 100
     ) -> None:

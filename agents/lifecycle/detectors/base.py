@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class Detector(ABC):
     drift_detected: bool = False
     score: float = 0.0
     threshold: float = 0.0
+    knob: ClassVar[str] = ""
+    """The argument that decides how easily it alarms: a threshold, or the level or confidence of a test."""
 
     @abstractmethod
     def update(self, x: float) -> None:

@@ -34,6 +34,8 @@ class Cusum(Detector):
     3
     """
 
+    knob = "threshold"
+
     def __init__(
         self,
         direction: Direction = "down",

@@ -59,6 +59,8 @@ class Ddm(ErrorDetector):
         warmup: values before the first alarm.
     """
 
+    knob = "threshold"
+
     def __init__(self, threshold: float = 3.0, warmup: int = 30) -> None:
         self.threshold, self.warmup = number("threshold", threshold, 0.0, above=True), whole("warmup", warmup, 1)
         self.reset()
@@ -85,6 +87,8 @@ class Eddm(ErrorDetector):
         warmup: errors before the first alarm.
     """
 
+    knob = "threshold"
+
     def __init__(self, threshold: float = 0.1, warmup: int = 30) -> None:
         self.threshold, self.warmup = number("threshold", threshold, 0.0, 1.0), whole("warmup", warmup, 1)
         self.reset()
@@ -110,7 +114,7 @@ class HddmA(ErrorDetector):
         confidence: of each comparison; smaller is stricter.
     """
 
-    threshold = 1.0
+    knob, threshold = "confidence", 1.0
 
     def __init__(self, confidence: float = 0.001) -> None:
         self.confidence = number("confidence", confidence, 0.0, 1.0, above=True)
@@ -138,7 +142,7 @@ class HddmW(ErrorDetector):
         weight: of the newest value in the means.
     """
 
-    threshold = 1.0
+    knob, threshold = "confidence", 1.0
 
     def __init__(self, confidence: float = 0.001, weight: float = 0.05) -> None:
         self.confidence = number("confidence", confidence, 0.0, 1.0, above=True)
@@ -166,6 +170,8 @@ class Fhddm(ErrorDetector):
         confidence: of the bound; smaller is stricter.
         window: values the success rate is taken over.
     """
+
+    knob = "confidence"
 
     def __init__(self, confidence: float = 1e-6, window: int = 100) -> None:
         self.confidence = number("confidence", confidence, 0.0, 1.0, above=True)

@@ -31,6 +31,8 @@ class Glr(Detector):
         sd: the values' standard deviation, for "gaussian"; None = the window's.
     """
 
+    knob = "threshold"
+
     def __init__(
         self,
         direction: Direction = "down",

@@ -24,6 +24,8 @@ class Kswin(Detector):
         seed: of the samples.
     """
 
+    knob = "alpha"
+
     def __init__(
         self, direction: Direction = "down", alpha: float = 0.005, window: int = 100, newest: int = 30, seed: int = 0
     ) -> None:

@@ -26,6 +26,8 @@ class PageHinkley(Detector):
     (True, 0.667)
     """
 
+    knob = "threshold"
+
     def __init__(
         self,
         direction: Direction = "down",

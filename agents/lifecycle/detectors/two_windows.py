@@ -20,6 +20,8 @@ class TwoWindows(Detector):
     Memory holds both windows and no more.
     """
 
+    knob = "alpha"
+
     def __init__(self, direction: Direction, alpha: float, reference: int, current: int, draws: int, seed: int) -> None:
         check_direction(direction)
         self.direction, self.alpha = direction, number("alpha", alpha, 0.0, 1.0, above=True)

@@ -1,0 +1,329 @@
+"""Set every detector's knob to one false alarm in so many days of a stationary shop: `perennial-calibrate-detectors`.
+
+A frozen `popular` serves driftless shops; what it hears is recorded once. Each knob is set on some worlds, and judged on
+others: how often it then alarms without cause, and how long it takes to see that a tenth of the clicks is lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from perennial.experiments import configuration
+from perennial.experiments.statistics import Interval, t_interval
+from perennial.experiments.tables import Column, Table
+from perennial.experiments.threads import one_thread
+
+if TYPE_CHECKING:
+    from perennial.agents.lifecycle.detectors import Detector
+    from perennial.experiments.configuration import Node
+    from perennial.experiments.recordings import Recording
+
+BUDGET_DAYS = 90.0
+"""Days between two false alarms."""
+
+TUNED, JUDGED, DAYS = range(1000, 1016), range(2000, 2046), 1095
+"""Seeds of the worlds a knob is set on and judged on, and days of each."""
+
+DROP = 0.1
+"""Share of the clicks that is lost in the declared change."""
+
+BEFORE, AFTER = 50, 90
+"""Days a detector runs before the declared change, and days it is given to see it."""
+
+TOLERANCE = 0.2
+"""Share of the budget within which a rate must be possible."""
+
+CONF = Path(str(configuration.__file__)).parents[1] / "conf"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A detector's YAML: its `name`, its values, and where its knob lies in them."""
+
+    name: str
+    node: Node
+    knob: tuple[str, ...]
+
+    @property
+    def value(self) -> float:
+        inner: Any = self.node
+        for key in self.knob:
+            inner = inner[key]
+        return float(inner)
+
+    def at(self, value: float) -> Setting:
+        """The same with the knob at `value`."""
+        node = copy.deepcopy(self.node)
+        inner: Any = node
+        for key in self.knob[:-1]:
+            inner = inner[key]
+        inner[self.knob[-1]] = value
+        return Setting(self.name, node, self.knob)
+
+    def build(self) -> Detector:
+        detector: Detector = configuration.build(self.node, f"detector.{self.name}")
+        return detector
+
+    @property
+    def metric(self) -> str:
+        """The stream it watches: errors where a rise is bad, clicks where a fall is."""
+        from perennial.agents.lifecycle.detectors import ErrorDetector
+
+        detector = self.build()
+        while hasattr(detector, "detector"):
+            detector = detector.detector
+        return "no_click" if isinstance(detector, ErrorDetector) or direction(detector) == "up" else "first_page_ctr"
+
+
+def direction(detector: Detector) -> str:
+    """Which change counts for it."""
+    return str(getattr(detector, "direction", "both"))
+
+
+def settings(names: Sequence[str] | None = None) -> list[Setting]:
+    """The detectors of ``conf/detector`` that have a knob, or those of them that `names` lists."""
+    from hydra.utils import get_object
+
+    found = []
+    for path in sorted((CONF / "detector").glob("*.yaml")):
+        node = configuration.load(path)
+        inner, way = node, []
+        while "detector" in inner:
+            inner, way = inner["detector"], [*way, "detector"]
+        knob = get_object(inner["_target_"]).knob
+        if knob and (names is None or path.stem in names):
+            found.append(Setting(path.stem, node, (*way, knob)))
+    return found
+
+
+def false_alarms(detector: Detector, recording: Recording, metric: str, from_day: int = 0) -> int:
+    """Alarms over a recording from `from_day` on, the detector starting afresh after each."""
+    values, bounds, alarms = recording.stream(metric), recording.bounds(), 0
+    for day in range(recording.days):
+        detector.at(recording.first_tick + 24 * day)
+        today = values[bounds[day] : bounds[day + 1]]
+        while len(today) and (found := detector.first_alarm(today)) is not None:
+            alarms += day >= from_day
+            detector.reset()
+            today = today[found + 1 :]
+    return alarms
+
+
+def rates(setting: Setting, recordings: Sequence[Recording], from_day: int = 0) -> list[float]:
+    """Alarms per budget's span of days, of each recording."""
+    return [
+        false_alarms(setting.build(), each, setting.metric, from_day) / (each.days - from_day) * BUDGET_DAYS
+        for each in recordings
+    ]
+
+
+def strictness(setting: Setting, value: float) -> float:
+    """A scale on which more is stricter, > 0: the threshold itself, -log of a level or a confidence."""
+    return value if setting.knob[-1] == "threshold" else -math.log(value)
+
+
+def knob_at(setting: Setting, strict: float) -> float:
+    """The knob's value at a strictness, to five digits, as it is written down."""
+    return float(f"{strict if setting.knob[-1] == 'threshold' else math.exp(-strict):.5g}")
+
+
+def calibrated(setting: Setting, rate: Callable[[Setting], float], steps: int = 9, close: float = 0.02) -> Setting:
+    """The setting whose rate comes nearest to 1 on the tuning worlds; below it where the knob is too coarse.
+
+    Bisection on the logarithm of the strictness, from the value at hand.
+    """
+    tried: dict[float, float] = {}
+
+    def ask(strict: float) -> float:
+        value = knob_at(setting, strict)
+        if value not in tried:
+            tried[value] = rate(setting.at(value))
+        return tried[value]
+
+    low = high = strictness(setting, setting.value)
+    factor = 1.3
+    if ask(low) > 1.0:
+        while ask(high) > 1.0 and len(tried) < 20:
+            low, high, factor = high, high * factor, factor * 1.2
+    else:
+        while ask(low) < 1.0 and len(tried) < 20:
+            low, high, factor = low / factor, low, factor * 1.2
+    for _ in range(steps):
+        if min(abs(found - 1.0) for found in tried.values()) < close:
+            break
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if ask(middle) > 1.0 else (low, middle)
+    below = {value: found for value, found in tried.items() if found <= 1.0 + close}
+    nearest = min(tried, key=lambda value: abs(tried[value] - 1.0))
+    if abs(tried[nearest] - 1.0) > TOLERANCE and below:
+        nearest = max(below, key=lambda value: below[value])
+    return setting.at(nearest)
+
+
+def delays(setting: Setting, recordings: Sequence[Recording], seed: int = 0) -> list[float]:
+    """Visits from the declared change to the alarm, infinite where none came in time.
+
+    Each recording is cut into spans; those with a false alarm before the change tell nothing and are left out.
+    """
+    found = []
+    for number, recording in enumerate(recordings):
+        less = recording.with_fewer_clicks(DROP, np.random.default_rng([seed, number]))
+        before, after, bounds = recording.stream(setting.metric), less.stream(setting.metric), recording.bounds()
+        for start in range(0, recording.days - BEFORE - AFTER + 1, BEFORE + AFTER):
+            first, change, last = bounds[[start, start + BEFORE, start + BEFORE + AFTER]]
+            detector = setting.build()
+            if detector.first_alarm(before[first:change]) is None:
+                alarm = detector.first_alarm(after[change:last])
+                found.append(math.inf if alarm is None else alarm + 1.0)
+    return found
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of one detector: its calibrated `setting`, rate per budget, alarms it rests on, median delay (visits)."""
+
+    setting: Setting
+    rate: Interval
+    alarms: int
+    delay: float
+    seen: float
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether the interval reaches into the budget's tolerance."""
+        if self.rate.high < 1 - TOLERANCE:
+            return "below (coarse knob)"
+        return "yes" if self.rate.low <= 1 + TOLERANCE else "no, above"
+
+
+def judge(setting: Setting, tuned: Sequence[Recording], judged: Sequence[Recording]) -> Judged:
+    """Calibrate on the one set of worlds, judge on the other."""
+    started, wait = time.perf_counter(), setting.node.get("history_days", 0)
+
+    def rate(candidate: Setting) -> float:
+        return float(np.mean(rates(candidate, tuned, wait)))
+
+    chosen = calibrated(setting, rate)
+    found = rates(chosen, judged, wait)
+    late = [] if wait else delays(chosen, judged)
+    days = sum(each.days - wait for each in judged)
+    return Judged(
+        chosen,
+        t_interval(found),
+        round(float(np.mean(found)) * days / BUDGET_DAYS),
+        float(np.median(late)) if late else math.nan,
+        float(np.mean(np.isfinite(late))) if late else math.nan,
+        time.perf_counter() - started,
+    )
+
+
+def table(found: Sequence[Judged], visits_a_day: float) -> Table:
+    """One row per detector."""
+
+    def delay(judged: Judged) -> str | None:
+        if math.isnan(judged.delay):
+            return None
+        if math.isinf(judged.delay):
+            return f"> {AFTER} days"
+        return f"{judged.delay:.0f} visits, {judged.delay / visits_a_day:.1f} days"
+
+    rows: list[dict[str, Any]] = [
+        {
+            "detector": each.setting.name,
+            "stream": each.setting.metric,
+            "knob": f"{each.setting.knob[-1]} = {each.setting.value:g}",
+            "rate": f"{each.rate.mean:.2f} [{each.rate.low:.2f}, {each.rate.high:.2f}]",
+            "alarms": each.alarms,
+            "verdict": each.verdict,
+            "delay": delay(each),
+            "seen": None if math.isnan(each.seen) else each.seen,
+        }
+        for each in found
+    ]
+    return Table(
+        f"False alarms in a stationary shop, budget one in {BUDGET_DAYS:.0f} days; delay after losing {DROP:.0%} of clicks",
+        (
+            Column("detector", "detector", str),
+            Column("stream", "stream", str),
+            Column("knob", "knob", str),
+            Column("rate", f"alarms per {BUDGET_DAYS:.0f} days", str),
+            Column("alarms", "alarms", str),
+            Column("verdict", f"within {TOLERANCE:.0%}", str),
+            Column("delay", "median delay", str),
+            Column("seen", f"seen in {AFTER} days", "{:.0%}".format),
+        ),
+        rows,
+    )
+
+
+def write(setting: Setting) -> Path:
+    """Put the knob's value into the detector's YAML; comments and all else stay as they are."""
+    path = CONF / "detector" / f"{setting.name}.yaml"
+    text, count = re.subn(
+        rf"(?m)^(\s*{setting.knob[-1]}: )(\S+)( *)", lambda m: _same_width(m, setting.value), path.read_text("utf-8")
+    )
+    if count != 1:
+        raise ValueError(f"{path} must hold '{setting.knob[-1]}' once. Found it {count} times.")
+    path.write_text(text, "utf-8")
+    return path
+
+
+def _same_width(match: re.Match[str], value: float) -> str:
+    """The new value, with the comment behind it in the column it had."""
+    new = f"{value:.5g}" if "e" not in f"{value:.5g}" else f"{value:.4e}"
+    room = len(match[2]) + len(match[3]) - len(new)
+    return f"{match[1]}{new}{' ' * max(room, 2)}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Calibrate, print the table and, with --write, put the values into conf/detector."""
+    one_thread()
+    options = _parser().parse_args(arguments)
+    from rich.console import Console
+
+    from perennial.experiments import recordings
+
+    chosen = settings(options.detectors or None)
+    if missing := set(options.detectors) - {each.name for each in chosen}:
+        allowed = ", ".join(each.name for each in settings())
+        print(f"perennial-calibrate-detectors: unknown {sorted(missing)}. Allowed: {allowed}.", file=sys.stderr)
+        return 2
+    console, started = Console(width=None if sys.stdout.isatty() else 180), time.perf_counter()
+    tuned = recordings.record_all(TUNED[: options.worlds], options.days, workers=options.workers)
+    judged = recordings.record_all(JUDGED[: options.worlds], options.days, workers=options.workers)
+    console.print(f"{len(tuned) + len(judged)} worlds recorded in {time.perf_counter() - started:.0f} s", highlight=False)
+    found = []
+    for setting in chosen:
+        found.append(judge(setting, tuned, judged))
+        console.print(f"{setting.name}: {found[-1].seconds:.0f} s", highlight=False)
+        if options.write:
+            write(found[-1].setting)
+    visits = sum(len(each.day) for each in judged) / sum(each.days for each in judged)
+    console.print(table(found, visits).rich())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="perennial-calibrate-detectors", description=__doc__)
+    parser.add_argument("detectors", nargs="*", help="choices of conf/detector (default: all that have a knob)")
+    parser.add_argument("--write", action="store_true", help="put the values into conf/detector")
+    parser.add_argument("--worlds", type=int, help="at most so many worlds of each kind (default: all)")
+    parser.add_argument("--days", type=int, default=DAYS, help=f"days of each (default {DAYS})")
+    parser.add_argument("--workers", type=int, default=1, help="processes for the recordings (default 1)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
