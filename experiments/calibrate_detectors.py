@@ -1,7 +1,7 @@
 """Set every detector's knob to one false alarm in so many days of a stationary shop: `perennial-calibrate-detectors`.
 
-A frozen `popular` serves driftless shops; what it hears is recorded once. Each knob is set on some worlds, and judged on
-others: how often it then alarms without cause, and how long it takes to see that a tenth of the clicks is lost.
+A frozen `popular` serves driftless shops; what it hears is recorded once. Each knob is set on some worlds, and judged
+on others: how often it then alarms without cause, and how long it takes to see that a tenth of the clicks is lost.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ DROP = 0.1
 
 BEFORE, AFTER = 50, 90
 """Days a detector runs before the declared change, and days it is given to see it."""
+
+BRACKETS = 14
+"""Steps in search of a knob on the other side of the budget."""
 
 TOLERANCE = 0.2
 """Share of the budget within which a rate must be possible."""
@@ -145,20 +148,23 @@ def calibrated(setting: Setting, rate: Callable[[Setting], float], steps: int = 
     """
     tried: dict[float, float] = {}
 
-    def ask(strict: float) -> float:
+    def ask(strict: float, beyond: float = math.nan) -> float:
+        """The rate at a strictness; `beyond` where the class allows none such."""
         value = knob_at(setting, strict)
         if value not in tried:
-            tried[value] = rate(setting.at(value))
+            try:
+                tried[value] = rate(setting.at(value))
+            except configuration.ConfigurationError:
+                tried[value] = beyond
         return tried[value]
 
     low = high = strictness(setting, setting.value)
-    factor = 1.3
-    if ask(low) > 1.0:
-        while ask(high) > 1.0 and len(tried) < 20:
-            low, high, factor = high, high * factor, factor * 1.2
-    else:
-        while ask(low) < 1.0 and len(tried) < 20:
-            low, high, factor = low / factor, low, factor * 1.2
+    tighten, factor = ask(low) > 1.0, 1.3
+    for _ in range(BRACKETS):
+        if (ask(high, 0.0) <= 1.0) if tighten else (ask(low, math.inf) >= 1.0):
+            break
+        low, high = (high, high * factor) if tighten else (low / factor, low)
+        factor *= 1.2
     for _ in range(steps):
         if min(abs(found - 1.0) for found in tried.values()) < close:
             break
@@ -191,7 +197,8 @@ def delays(setting: Setting, recordings: Sequence[Recording], seed: int = 0) -> 
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of one detector: its calibrated `setting`, rate per budget, alarms it rests on, median delay (visits)."""
+    """What came of a detector: its calibrated `setting`, its `rate` per budget's span over the worlds, the `alarms` it
+    rests on, the median `delay` in visits, the share of changes that were `seen`, the `seconds` it took to find out."""
 
     setting: Setting
     rate: Interval
@@ -199,6 +206,15 @@ class Judged:
     delay: float
     seen: float
     seconds: float
+
+    @property
+    def line(self) -> str:
+        """All of it, while the others are still at work."""
+        return (
+            f"{self.setting.name}: {self.setting.knob[-1]} = {self.setting.value:g}, {self.rate.mean:.3f} "
+            f"[{self.rate.low:.3f}, {self.rate.high:.3f}] from {self.alarms} alarms, {self.verdict}; "
+            f"median delay {self.delay:.0f} visits; {self.seconds:.0f} s"
+        )
 
     @property
     def verdict(self) -> str:
@@ -253,7 +269,7 @@ def table(found: Sequence[Judged], visits_a_day: float) -> Table:
         for each in found
     ]
     return Table(
-        f"False alarms in a stationary shop, budget one in {BUDGET_DAYS:.0f} days; delay after losing {DROP:.0%} of clicks",
+        f"False alarms in a stationary shop, budget one in {BUDGET_DAYS:.0f} days; delay after a loss of {DROP:.0%}",
         (
             Column("detector", "detector", str),
             Column("stream", "stream", str),
@@ -303,11 +319,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console, started = Console(width=None if sys.stdout.isatty() else 180), time.perf_counter()
     tuned = recordings.record_all(TUNED[: options.worlds], options.days, workers=options.workers)
     judged = recordings.record_all(JUDGED[: options.worlds], options.days, workers=options.workers)
-    console.print(f"{len(tuned) + len(judged)} worlds recorded in {time.perf_counter() - started:.0f} s", highlight=False)
+    console.print(
+        f"{len(tuned) + len(judged)} worlds recorded in {time.perf_counter() - started:.0f} s", highlight=False
+    )
     found = []
     for setting in chosen:
         found.append(judge(setting, tuned, judged))
-        console.print(f"{setting.name}: {found[-1].seconds:.0f} s", highlight=False)
+        console.print(found[-1].line, highlight=False)
         if options.write:
             write(found[-1].setting)
     visits = sum(len(each.day) for each in judged) / sum(each.days for each in judged)
