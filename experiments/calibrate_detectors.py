@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,10 +99,11 @@ def settings(names: Sequence[str] | None = None) -> list[Setting]:
     """The detectors of ``conf/detector`` that have a knob, or those of them that `names` lists."""
     from hydra.utils import get_object
 
-    found = []
+    found: list[Setting] = []
     for path in sorted((CONF / "detector").glob("*.yaml")):
         node = configuration.load(path)
-        inner, way = node, []
+        inner: Any = node
+        way: list[str] = []
         while "detector" in inner:
             inner, way = inner["detector"], [*way, "detector"]
         knob = get_object(inner["_target_"]).knob
@@ -132,13 +134,13 @@ def rates(setting: Setting, recordings: Sequence[Recording], from_day: int = 0) 
 
 
 def strictness(setting: Setting, value: float) -> float:
-    """A scale on which more is stricter, > 0: the threshold itself, -log of a level or a confidence."""
-    return value if setting.knob[-1] == "threshold" else -math.log(value)
+    """A scale on which more is stricter, > 0: the threshold itself, one over a level or a confidence."""
+    return value if setting.knob[-1] == "threshold" else 1.0 / value
 
 
 def knob_at(setting: Setting, strict: float) -> float:
     """The knob's value at a strictness, to five digits, as it is written down."""
-    return float(f"{strict if setting.knob[-1] == 'threshold' else math.exp(-strict):.5g}")
+    return float(f"{strictness(setting, strict):.5g}")
 
 
 def calibrated(setting: Setting, rate: Callable[[Setting], float], steps: int = 9, close: float = 0.02) -> Setting:
@@ -317,8 +319,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"perennial-calibrate-detectors: unknown {sorted(missing)}. Allowed: {allowed}.", file=sys.stderr)
         return 2
     console, started = Console(width=None if sys.stdout.isatty() else 180), time.perf_counter()
-    tuned = recordings.record_all(TUNED[: options.worlds], options.days, workers=options.workers)
-    judged = recordings.record_all(JUDGED[: options.worlds], options.days, workers=options.workers)
+    record = partial(recordings.recorded, days=options.days, workers=options.workers, folder=options.recordings)
+    tuned, judged = record(TUNED[: options.worlds]), record(JUDGED[: options.worlds])
     console.print(
         f"{len(tuned) + len(judged)} worlds recorded in {time.perf_counter() - started:.0f} s", highlight=False
     )
@@ -339,6 +341,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--write", action="store_true", help="put the values into conf/detector")
     parser.add_argument("--worlds", type=int, help="at most so many worlds of each kind (default: all)")
     parser.add_argument("--days", type=int, default=DAYS, help=f"days of each (default {DAYS})")
+    parser.add_argument("--recordings", type=Path, help="folder to keep the recordings in, and to take them from")
     parser.add_argument("--workers", type=int, default=1, help="processes for the recordings (default 1)")
     return parser
 

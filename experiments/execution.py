@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,13 @@ import numpy as np
 from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob
 from perennial.agents.lifecycle.triggers import Never, Schedule
+from perennial.agents.lifecycle.watchlist import Watchlist, declared_latency
 from perennial.agents.lifecycle.windows import AllDays, LastDays
 from perennial.agents.popular import Popular
 from perennial.envs import World
@@ -171,7 +173,9 @@ def _loop(run: Run, parts: Parts, registry: Registry) -> Loop:
     )
     log = FeedbackLog(run.history / "log", parts.training.spaces).fork(run.folder / "log")
     audit = Audit(run.folder / "decisions.jsonl")
-    return Loop(world, deployment, parts.strategy, parts.training, log, audit=audit, scorer=Scorer(Oracle(world)))
+    monitor = Monitor(watchlist=Watchlist(parts.training.items, parts.training.spaces, declared_latency()))
+    scorer = Scorer(Oracle(world))
+    return Loop(world, deployment, parts.strategy, parts.training, log, monitor, audit, scorer)
 
 
 def _result(run: Run, loop: Loop) -> Result:
@@ -185,10 +189,21 @@ def _result(run: Run, loop: Loop) -> Result:
         "failed_trainings": float(sum(line["verdict"] == "failed" for line in trainings)),
         "training_price": float(sum(line["price"] for line in trainings)),
     }
+    alerts = [line for line in lines if line["decision"] == "alert"]
     events = [*(Event(day, "retrain") for day in fits), *(Event(day, "alarm") for day in alarms)]
+    events += [Event(line["tick"] // HOURS, "alert", alert_text(line)) for line in alerts]
     scorer = loop.scorer
     assert isinstance(scorer, Scorer)
     return Result(run.arm, run.drift_name, run.seed, scorer.days(), events, run.digest, results.code_digest(), figures)
+
+
+def alert_text(line: Mapping[str, Any]) -> str:
+    """An alert of the audit trail in words."""
+    return (
+        f"{line['metric']} by {line['test']}: {line['reference']:.4g} to {line['current']:.4g}, "
+        f"p = {line['p_value']:.2g}, from {line['reference_values']} and {line['current_values']} values; "
+        f"smallest drift seen with 80 % power: {line['smallest']:.3g}"
+    )
 
 
 def _timings(loop: Loop) -> dict[str, float]:

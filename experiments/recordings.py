@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from perennial.agents.random_slates import RandomSlates
 from perennial.envs import World
 from perennial.experiments.loop import as_feedback
 from perennial.experiments.metrics import HOURS
+from perennial.experiments.results import digest
 from perennial.experiments.threads import one_thread
 
 SHOP = {"n_users": 1200, "n_items": 2000, "visits_per_day": 100.0}
@@ -93,12 +96,41 @@ def _serve(world: World, agent: Agent, first: int, end: int) -> Iterator[Feedbac
         yield as_feedback(keys, seen, Served(decision, no, no.astype(np.bool_), "champion", 0), answer)
 
 
-def record_all(
-    seeds: Sequence[int], days: int, drift: Any = None, workers: int = 1, shop: dict[str, Any] | None = None
+def recorded(
+    seeds: Sequence[int],
+    days: int,
+    drift: Any = None,
+    workers: int = 1,
+    folder: Path | None = None,
+    shop: dict[str, Any] | None = None,
 ) -> list[Recording]:
-    """One recording per seed, over worker processes."""
-    job = partial(record, days=days, drift=drift, shop=shop)
+    """One recording per seed, over worker processes; taken from `folder` where they are, and kept there."""
+    job = partial(_recorded, days=days, drift=drift, folder=folder, shop=shop)
     if workers == 1:
         return [job(seed) for seed in seeds]
     with ProcessPoolExecutor(min(workers, len(seeds)), get_context("spawn"), one_thread) as pool:
         return list(pool.map(job, seeds))
+
+
+def _recorded(seed: int, days: int, drift: Any, folder: Path | None, shop: dict[str, Any] | None) -> Recording:
+    if folder is None:
+        return record(seed, days, drift, shop)
+    what = digest([type(drift).__name__, days, shop, _code()])[:12]
+    path = folder / f"{what}-{seed}.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, **vars(record(seed, days, drift, shop)))
+    with np.load(path) as kept:
+        return Recording(kept["day"], kept["clicks"], *(int(kept[name]) for name in ("days", "slots", "first_tick")))
+
+
+@cache
+def _code() -> str:
+    """SHA-256 of what decides a recording: the shop, what serves it, and how it is recorded."""
+    import perennial.agents.popular
+    import perennial.envs
+
+    shop = Path(str(perennial.envs.__file__)).parent
+    files = [Path(__file__), Path(perennial.agents.popular.__file__)]
+    files += [path for path in shop.rglob("*") if path.suffix in {".py", ".json"} and "calibration" not in path.parts]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()

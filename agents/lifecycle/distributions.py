@@ -150,13 +150,15 @@ def smallest_index(cells: int, n: int, m: int, alpha: float, power: float = 0.8)
     return high * (1 / n + 1 / m)
 
 
-def smallest_shift(standard_error: float, alpha: float, power: float = 0.8, sides: int = 2) -> float:
-    """The shift of a mean that a z test of level `alpha` sees with chance `power`: (z_alpha + z_power) x its error.
+def smallest_shift(
+    standard_error: float, alpha: float, power: float = 0.8, sides: int = 2, freedom: float = math.inf
+) -> float:
+    """The shift of a mean that a t test of level `alpha` sees with chance `power`: (t_alpha + t_power) x its error.
 
     >>> round(smallest_shift(1.0, 0.05), 3)
     2.802
     """
-    return float((stats.norm.isf(alpha / sides) + stats.norm.ppf(power)) * standard_error)
+    return float((stats.t.isf(alpha / sides, freedom) + stats.t.ppf(power, freedom)) * standard_error)
 
 
 def smallest_distance(n: int, m: int, alpha: float, power: float = 0.8) -> float:

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.base import Feedback
+from perennial.agents.lifecycle.decisions import AlertRecord
 from perennial.agents.lifecycle.tables import HOURS
+from perennial.agents.lifecycle.watches import Step
+from perennial.agents.lifecycle.watchlist import Watchlist
 
 
 @dataclass(frozen=True)
@@ -80,25 +83,27 @@ STREAMS: dict[str, Callable[[Feedback], NDArray[np.float64]]] = {
     "ctr": lambda pages: _clicks_per_slot(pages),
     "first_page_ctr": lambda pages: _clicks_per_slot(pages)[_first(pages)],
     "reward": lambda pages: pages.reward.astype(np.float64),
-    "no_click": lambda pages: (~pages.clicked.any(axis=1))[_first(pages)].astype(np.float64),
+    "no_click": lambda pages: 1.0 - pages.clicked[_first(pages)].any(axis=1),
 }
 """Name of a stream for detectors: float64 values of a step's pages, one a page; one a visit from its first page for
 first_page_ctr and no_click (1 = no click on it, an error to those detectors that count errors)."""
 
 
 class Monitor:
-    """Counts of the last step (an hour or more), of the day and of the recent past.
+    """Counts of the last step (an hour or more), of the day and of the recent past; its memory does not grow.
 
     Arguments:
-        recent_hours: how far back `trailing` may look.
+        recent_hours: how far back `trailing` may look, and `days` in whole days.
+        watchlist: what is watched beyond these counts, and raises alerts; None: nothing.
     """
 
-    def __init__(self, recent_hours: int = 28 * HOURS) -> None:
+    def __init__(self, recent_hours: int = 28 * HOURS, watchlist: Watchlist | None = None) -> None:
         if recent_hours < 1:
             raise ValueError(f"'recent_hours' must be at least 1. Got {recent_hours}.")
+        self.watchlist = watchlist
         self.step = Counts()
         self.today = Counts()
-        self.days: list[tuple[int, Counts]] = []
+        self.days: deque[tuple[int, Counts]] = deque(maxlen=-(-recent_hours // HOURS))
         self._day = -1
         self._recent: deque[tuple[int, Counts]] = deque(maxlen=recent_hours)
         self._pages: Feedback | None = None
@@ -114,6 +119,17 @@ class Monitor:
         self.step = self._count(pages)
         self.today = self.today + self.step
         self._recent.append((tick, self.step))
+        if self.watchlist is not None:
+            self.watchlist.update(Step(pages, self.step.visits_ended, self.step.bounces), tick)
+
+    @property
+    def alerts(self) -> list[AlertRecord]:
+        """What the watchlist raised at the end of the newest step."""
+        return [] if self.watchlist is None else self.watchlist.alerts
+
+    def figures(self) -> dict[str, float]:
+        """The day's counts and rates so far, and the watched figures as of the last day's end."""
+        return self.today.figures() | ({} if self.watchlist is None else self.watchlist.figures())
 
     def trailing(self, hours: int) -> Counts:
         """The sum over the last `hours` hours that were counted."""

@@ -20,7 +20,7 @@ def test_counts_and_rates_of_an_hour_and_a_day():
     assert monitor.today.clicks == 5
     assert monitor.today.bounce_rate == 2 / 5
     monitor.update(with_first_clicks(24, [6], [0]), 24)
-    assert monitor.days == [(0, monitor.trailing(25) + type(monitor.step)(**_minus(monitor.step)))]
+    assert list(monitor.days) == [(0, monitor.trailing(25) + type(monitor.step)(**_minus(monitor.step)))]
     assert monitor.today == monitor.step
     assert monitor.trailing(2).pages == 2
 
