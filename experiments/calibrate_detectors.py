@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 BUDGET_DAYS = 90.0
 """Days between two false alarms."""
 
-TUNED, JUDGED, DAYS = range(1000, 1016), range(2000, 2046), 1095
+TUNED, JUDGED, DAYS = range(1000, 1020), range(2000, 2060), 1095
 """Seeds of the worlds a knob is set on and judged on, and days of each."""
 
 DROP = 0.1
@@ -143,7 +143,7 @@ def knob_at(setting: Setting, strict: float) -> float:
     return float(f"{strictness(setting, strict):.5g}")
 
 
-def calibrated(setting: Setting, rate: Callable[[Setting], float], steps: int = 9, close: float = 0.02) -> Setting:
+def calibrated(setting: Setting, rate: Callable[[Setting], float], steps: int = 7, close: float = 0.04) -> Setting:
     """The setting whose rate comes nearest to 1 on the tuning worlds; below it where the knob is too coarse.
 
     Bisection on the logarithm of the strictness, from the value at hand.
@@ -305,8 +305,15 @@ def _same_width(match: re.Match[str], value: float) -> str:
     return f"{match[1]}{new}{' ' * max(room, 2)}"
 
 
+SEASONED = ("adwin", "cusum", "glr_gaussian", "ks", "page_hinkley")
+"""Detectors of clicks whose deseasonalised form the season's table shows."""
+
+DRIFT_STRATEGIES = ("adwin", "cusum", "drift_triggered", "ks", "page_hinkley", "psi")
+"""Strategies whose trigger is a detector's alarm."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Calibrate, print the table and, with --write, put the values into conf/detector."""
+    """Calibrate and print the table; or print what the calibrated do under a season, or as triggers."""
     one_thread()
     options = _parser().parse_args(arguments)
     from rich.console import Console
@@ -318,12 +325,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allowed = ", ".join(each.name for each in settings())
         print(f"perennial-calibrate-detectors: unknown {sorted(missing)}. Allowed: {allowed}.", file=sys.stderr)
         return 2
-    console, started = Console(width=None if sys.stdout.isatty() else 180), time.perf_counter()
-    record = partial(recordings.recorded, days=options.days, workers=options.workers, folder=options.recordings)
-    tuned, judged = record(TUNED[: options.worlds]), record(JUDGED[: options.worlds])
-    console.print(
-        f"{len(tuned) + len(judged)} worlds recorded in {time.perf_counter() - started:.0f} s", highlight=False
-    )
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    record = partial(recordings.recorded, workers=options.workers, folder=options.recordings)
+    show = {"season": _season, "triggers": _triggers}.get(options.show, _calibrate)
+    show(options, chosen, record, console)
+    return 0
+
+
+def _calibrate(options: Any, chosen: Sequence[Setting], record: Any, console: Any) -> None:
+    started = time.perf_counter()
+    tuned, judged = (record(seeds[: options.worlds], options.days or DAYS) for seeds in (TUNED, JUDGED))
+    spent = time.perf_counter() - started
+    console.print(f"{len(tuned) + len(judged)} worlds recorded in {spent:.0f} s", highlight=False)
     found = []
     for setting in chosen:
         found.append(judge(setting, tuned, judged))
@@ -332,15 +345,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write(found[-1].setting)
     visits = sum(len(each.day) for each in judged) / sum(each.days for each in judged)
     console.print(table(found, visits).rich())
-    return 0
+
+
+def _season(options: Any, chosen: Sequence[Setting], record: Any, console: Any) -> None:
+    from perennial.envs.drift import Seasonal
+    from perennial.experiments import false_alarms
+
+    seeds, days = false_alarms.SEASON_SEEDS[: options.worlds], options.days or false_alarms.SEASON_DAYS
+    twin, season = record(seeds, days), record(seeds, days, Seasonal())
+    named = [each for each in chosen if each.name in SEASONED]
+    rows = [false_alarms.season_row(each, twin, season) for each in named]
+    console.print(false_alarms.season_table(rows).rich())
+
+
+def _triggers(options: Any, chosen: Sequence[Setting], record: Any, console: Any) -> None:
+    from perennial.experiments import false_alarms, run
+
+    judged, rows = record(JUDGED[: options.worlds], options.days or DAYS), []
+    for name in DRIFT_STRATEGIES:
+        node = run.compose(["agent=popular", f"strategy={name}"]).strategy
+        triggers = [configuration.build(node, "strategy").trigger for _ in judged]
+        rows.append(false_alarms.trigger_row(name, triggers, judged))
+    console.print(false_alarms.trigger_table(rows).rich())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="perennial-calibrate-detectors", description=__doc__)
     parser.add_argument("detectors", nargs="*", help="choices of conf/detector (default: all that have a knob)")
     parser.add_argument("--write", action="store_true", help="put the values into conf/detector")
+    parser.add_argument(
+        "--show", choices=("season", "triggers"), help="leave the knobs; alarms under a season, retrains in twins"
+    )
     parser.add_argument("--worlds", type=int, help="at most so many worlds of each kind (default: all)")
-    parser.add_argument("--days", type=int, default=DAYS, help=f"days of each (default {DAYS})")
+    parser.add_argument("--days", type=int, help=f"days of each (default {DAYS}; five years for the season)")
     parser.add_argument("--recordings", type=Path, help="folder to keep the recordings in, and to take them from")
     parser.add_argument("--workers", type=int, default=1, help="processes for the recordings (default 1)")
     return parser
