@@ -79,14 +79,19 @@ def _first(pages: Feedback) -> NDArray[np.bool_]:
     return first
 
 
-STREAMS: dict[str, Callable[[Feedback], NDArray[np.float64]]] = {
-    "ctr": lambda pages: _clicks_per_slot(pages),
-    "first_page_ctr": lambda pages: _clicks_per_slot(pages)[_first(pages)],
-    "reward": lambda pages: pages.reward.astype(np.float64),
-    "no_click": lambda pages: 1.0 - pages.clicked[_first(pages)].any(axis=1),
+STREAMS: dict[str, Callable[[Monitor, Feedback], NDArray[np.float64]]] = {
+    "ctr": lambda monitor, pages: _clicks_per_slot(pages),
+    "first_page_ctr": lambda monitor, pages: _clicks_per_slot(pages)[_first(pages)],
+    "reward": lambda monitor, pages: pages.reward.astype(np.float64),
+    "no_click": lambda monitor, pages: 1.0 - pages.clicked[_first(pages)].any(axis=1),
+    "bounce": lambda monitor, pages: monitor.bounced.astype(np.float64),
+    "clicked_category": lambda monitor, pages: monitor.category_of(pages.slate_items[pages.clicked]),
 }
-"""Name of a stream for detectors: float64 values of a step's pages, one a page; one a visit from its first page for
-first_page_ctr and no_click (1 = no click on it, an error to those detectors that count errors)."""
+"""Name of a stream for detectors: float64 values of a step's pages, in the order of the log.
+
+One a page: ctr, reward. One a visit, of its first page: first_page_ctr, no_click (1 = no click on it, an error to those
+detectors that count errors). One a visit that ended: bounce (1 = without a click). One a click: clicked_category.
+"""
 
 
 class Monitor:
@@ -103,6 +108,7 @@ class Monitor:
         self.watchlist = watchlist
         self.step = Counts()
         self.today = Counts()
+        self.bounced = np.empty(0, np.bool_)
         self.days: deque[tuple[int, Counts]] = deque(maxlen=-(-recent_hours // HOURS))
         self._day = -1
         self._recent: deque[tuple[int, Counts]] = deque(maxlen=recent_hours)
@@ -142,11 +148,17 @@ class Monitor:
         """The newest step's values of one metric, in the order of the log."""
         if metric not in STREAMS:
             raise ValueError(f"'metric' must be one of {', '.join(STREAMS)}. Got {metric!r}.")
-        return STREAMS[metric](self._pages) if self._pages is not None else np.empty(0)
+        return STREAMS[metric](self, self._pages) if self._pages is not None else np.empty(0)
+
+    def category_of(self, items: NDArray[np.int32]) -> NDArray[np.float64]:
+        """float64, the shape of `items`: their categories, from the watchlist's item table."""
+        if self.watchlist is None:
+            raise ValueError("'clicked_category' needs the item table. Build the Monitor with a Watchlist.")
+        return self.watchlist.category[items].astype(np.float64)
 
     def _count(self, pages: Feedback) -> Counts:
         first, clicks = pages.keys.page == 0, pages.clicked.sum(axis=1)
-        ended, bounces = self._ends(pages, clicks)
+        self.bounced = self._ends(pages, clicks)
         slots = pages.clicked.shape[1]
         return Counts(
             pages=len(pages),
@@ -155,8 +167,8 @@ class Monitor:
             first_pages=int(first.sum()),
             first_impressions=int(first.sum()) * slots,
             first_clicks=int(clicks[first].sum()),
-            visits_ended=ended,
-            bounces=bounces,
+            visits_ended=len(self.bounced),
+            bounces=int(self.bounced.sum()),
             carts=int(pages.carted.sum()),
             purchases=int(pages.purchased.sum()),
             not_interested=int(pages.not_interested.sum()),
@@ -164,8 +176,8 @@ class Monitor:
             reward=float(pages.reward.sum(dtype=np.float64)),
         )
 
-    def _ends(self, pages: Feedback, clicks: NDArray[np.int64]) -> tuple[int, int]:
-        """Visits that ended, and those among them without a click; a visit may run on into later hours."""
+    def _ends(self, pages: Feedback, clicks: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """bool (E,): for each visit that ended, whether it had no click; a visit may run on into later hours."""
         visits, at = np.unique(pages.keys.visit, return_inverse=True)
         total = np.bincount(at, weights=clicks, minlength=len(visits))
         over = np.zeros(len(visits), np.bool_)
@@ -174,4 +186,4 @@ class Monitor:
             total += [self._clicks_so_far.pop(visit, 0) for visit in visits.tolist()]
         for visit, count in zip(visits[~over].tolist(), total[~over].tolist(), strict=True):
             self._clicks_so_far[visit] = int(count)
-        return int(over.sum()), int((total[over] == 0).sum())
+        return total[over] == 0

@@ -62,7 +62,7 @@ class Watchlist:
         self.items, self.spaces, self.latency = items, spaces, latency
         self.budget = number("budget", budget, 0.0, 1.0, above=True)
         self._spans: dict[str, int] = {"reference_days": reference_days, "current_days": current_days}
-        self._category, self._price = np.zeros(spaces.n_items, np.int64), np.ones(spaces.n_items)
+        self.category, self.price = np.zeros(spaces.n_items, np.int64), np.ones(spaces.n_items)
         self._day, self._closed = -1, 0
         self.watches: list[Watch] = [*self._outcomes(), *self._exposure(), *self._visitors(seed)]
         self.alerts: list[AlertRecord] = []
@@ -87,7 +87,7 @@ class Watchlist:
         return {name: value for watch in self.watches for name, value in watch.figures().items()}
 
     def _meet(self, items: Items) -> None:
-        self._category, self._price = items["category"].astype(np.int64), np.asarray(items["price"], np.float64)
+        self.category, self.price = items["category"].astype(np.int64), np.asarray(items["price"], np.float64)
 
     def _judge(self, tick: int) -> Iterator[AlertRecord]:
         alpha = self.budget / len(self.watches)
@@ -122,7 +122,7 @@ class Watchlist:
         yield CalibrationWatch(**spans)
 
     def _clicks_in(self, category: int) -> Callable[[Step], tuple[int, float]]:
-        return lambda s: _clicks(s.pages.clicked[self._category[s.pages.slate_items] == category])
+        return lambda s: _clicks(s.pages.clicked[self.category[s.pages.slate_items] == category])
 
     def _exposure(self) -> Iterator[Watch]:
         """What is shown, and how evenly."""
@@ -131,7 +131,7 @@ class Watchlist:
         yield DailyWatch("concentration", items, concentration, "up", **spans)
 
         def shares(chosen: Callable[[Step], NDArray[Any]]) -> Callable[[Step], NDArray[np.int64]]:
-            return lambda s: np.bincount(self._category[chosen(s)], minlength=kinds)
+            return lambda s: np.bincount(self.category[chosen(s)], minlength=kinds)
 
         yield CellWatch("shown_category", shares(lambda s: s.pages.slate_items.ravel()), "psi", **spans)
         yield CellWatch("clicked_category", shares(lambda s: s.pages.slate_items[s.pages.clicked]), "psi", **spans)
@@ -147,7 +147,7 @@ class Watchlist:
         def hours(s: Step) -> NDArray[np.int64]:
             return np.bincount(s.pages.keys.tick[s.pages.keys.page == 0] % HOURS, minlength=HOURS)
 
-        prices = Binned(lambda s: self._price[s.pages.slate_items[s.pages.clicked]])
+        prices = Binned(lambda s: self.price[s.pages.slate_items[s.pages.clicked]])
         yield CellWatch("first_page_clicks", first_clicks, "ks", seed=seed, **spans)
         yield CellWatch("clicked_price", prices, "ks", seed=seed, **spans)
         yield CellWatch("hour", hours, "psi", seed=seed, **spans)
