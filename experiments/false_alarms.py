@@ -79,7 +79,9 @@ def first_pages(recording: Recording) -> Iterator[tuple[int, Feedback]]:
         reward = clicks.astype(np.float32)
         yield (
             tick,
-            Feedback(keys, {}, slates, slates, clicked, none, none, none, reward, yes, ~yes, none + 1.0, zeros, ~yes),
+            Feedback(
+                keys, {}, slates, slates, clicked, none, none, none, reward, yes, ~yes, np.ones(none.shape), zeros, ~yes
+            ),
         )
 
 

@@ -74,6 +74,10 @@ def _clicks_per_slot(pages: Feedback) -> NDArray[np.float64]:
     return share
 
 
+def _misses(pages: Feedback) -> NDArray[np.float64]:
+    return np.asarray(~pages.clicked.any(axis=1), np.float64)
+
+
 def _first(pages: Feedback) -> NDArray[np.bool_]:
     first: NDArray[np.bool_] = pages.keys.page == 0
     return first
@@ -83,7 +87,7 @@ STREAMS: dict[str, Callable[[Monitor, Feedback], NDArray[np.float64]]] = {
     "ctr": lambda monitor, pages: _clicks_per_slot(pages),
     "first_page_ctr": lambda monitor, pages: _clicks_per_slot(pages)[_first(pages)],
     "reward": lambda monitor, pages: pages.reward.astype(np.float64),
-    "no_click": lambda monitor, pages: 1.0 - pages.clicked[_first(pages)].any(axis=1),
+    "no_click": lambda monitor, pages: _misses(pages)[_first(pages)],
     "bounce": lambda monitor, pages: monitor.bounced.astype(np.float64),
     "clicked_category": lambda monitor, pages: monitor.category_of(pages.slate_items[pages.clicked]),
 }
@@ -108,7 +112,7 @@ class Monitor:
         self.watchlist = watchlist
         self.step = Counts()
         self.today = Counts()
-        self.bounced = np.empty(0, np.bool_)
+        self.bounced: NDArray[np.bool_] = np.empty(0, np.bool_)
         self.days: deque[tuple[int, Counts]] = deque(maxlen=-(-recent_hours // HOURS))
         self._day = -1
         self._recent: deque[tuple[int, Counts]] = deque(maxlen=recent_hours)
