@@ -308,8 +308,8 @@ def _same_width(match: re.Match[str], value: float) -> str:
 SEASONED = ("adwin", "cusum", "glr_gaussian", "ks", "page_hinkley")
 """Detectors of clicks whose deseasonalised form the season's table shows."""
 
-DRIFT_STRATEGIES = ("adwin", "cusum", "drift_triggered", "ks", "page_hinkley", "psi")
-"""Strategies whose trigger is a detector's alarm."""
+WATCHING = ("adwin", "cusum", "drift_triggered", "ks", "page_hinkley", "performance", "psi")
+"""Strategies whose trigger watches the clicks on first pages."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -362,7 +362,7 @@ def _triggers(options: Any, chosen: Sequence[Setting], record: Any, console: Any
     from perennial.experiments import false_alarms, run
 
     judged, rows = record(JUDGED[: options.worlds], options.days or DAYS), []
-    for name in DRIFT_STRATEGIES:
+    for name in WATCHING:
         node = run.compose(["agent=popular", f"strategy={name}"]).strategy
         triggers = [configuration.build(node, "strategy").trigger for _ in judged]
         rows.append(false_alarms.trigger_row(name, triggers, judged))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from river.drift import binary
 
 from perennial.agents.lifecycle.detectors.base import Detector
 from perennial.agents.validation import number, whole
@@ -66,6 +65,8 @@ class Ddm(ErrorDetector):
         self.reset()
 
     def _new(self) -> Any:
+        from river.drift import binary
+
         return binary.DDM(self.warmup, min(2.0, self.threshold), self.threshold)
 
     @property
@@ -94,6 +95,8 @@ class Eddm(ErrorDetector):
         self.reset()
 
     def _new(self) -> Any:
+        from river.drift import binary
+
         return binary.EDDM(self.warmup, 1.0, 1.0 - self.threshold)
 
     @property
@@ -121,6 +124,8 @@ class HddmA(ErrorDetector):
         self.reset()
 
     def _new(self) -> Any:
+        from river.drift import binary
+
         return binary.HDDMA(self.confidence, self.confidence)
 
     @property
@@ -150,6 +155,8 @@ class HddmW(ErrorDetector):
         self.reset()
 
     def _new(self) -> Any:
+        from river.drift import binary
+
         return binary.HDDMW(self.confidence, self.confidence, self.weight)
 
     @property
@@ -180,6 +187,8 @@ class Fhddm(ErrorDetector):
         self.reset()
 
     def _new(self) -> Any:
+        from river.drift import binary
+
         return binary.FHDDM(self.window, self.confidence)
 
     def _feed(self, error: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from river import drift
-
 from perennial.agents.lifecycle.detectors.base import Detector, Direction, check_direction
 from perennial.agents.validation import number, whole
 
@@ -55,4 +53,6 @@ class Kswin(Detector):
         self._begin()
 
     def _begin(self) -> None:
+        from river import drift  # with pandas and scikit-learn: not before it is needed
+
         self._river, self._total = drift.KSWIN(self.alpha, self.window, self.newest, self.seed), 0.0
