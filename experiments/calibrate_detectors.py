@@ -361,11 +361,11 @@ def _season(options: Any, chosen: Sequence[Setting], record: Any, console: Any) 
 def _triggers(options: Any, chosen: Sequence[Setting], record: Any, console: Any) -> None:
     from perennial.experiments import false_alarms, run
 
-    judged, rows = record(JUDGED[: options.worlds], options.days or DAYS), []
-    for name in WATCHING:
-        node = run.compose(["agent=popular", f"strategy={name}"]).strategy
-        triggers = [configuration.build(node, "strategy").trigger for _ in judged]
-        rows.append(false_alarms.trigger_row(name, triggers, judged))
+    judged = record(JUDGED[: options.worlds], options.days or DAYS)
+    nodes = {name: run.compose(["agent=popular", f"strategy={name}"]).strategy for name in WATCHING}
+    rows = false_alarms.trigger_rows(
+        lambda: {name: configuration.build(node, "strategy").trigger for name, node in nodes.items()}, judged
+    )
     console.print(false_alarms.trigger_table(rows).rich())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,27 +85,29 @@ def first_pages(recording: Recording) -> Iterator[tuple[int, Feedback]]:
         )
 
 
-def retrains(trigger: Trigger, recording: Recording) -> int:
-    """How often `trigger` orders one, asked at the end of each day; the policy that serves stays the same."""
-    monitor, orders = Monitor(), 0
+def retrains(triggers: Sequence[Trigger], recording: Recording) -> list[int]:
+    """How often each of `triggers` orders one, asked at the end of each day; the policy that serves stays the same."""
+    monitor, orders = Monitor(), [0] * len(triggers)
     for tick, pages in first_pages(recording):
         monitor.update(pages, tick)
-        if trigger.evaluate(monitor, tick).fired:
-            orders += 1
-            trigger.reset(tick)
+        for number, trigger in enumerate(triggers):
+            if trigger.evaluate(monitor, tick).fired:
+                orders[number] += 1
+                trigger.reset(tick)
     return orders
 
 
-def trigger_row(name: str, triggers: Sequence[Trigger], recordings: Sequence[Recording]) -> dict[str, Any]:
-    """Retrains per budget's span of one strategy's trigger, new in each stationary twin."""
-    found = [retrains(t, each) / each.days * BUDGET_DAYS for t, each in zip(triggers, recordings, strict=True)]
-    interval = t_interval(found)
-    return {
-        "strategy": name,
-        "rate": _words(interval),
-        "retrains": round(sum(found) * recordings[0].days / BUDGET_DAYS),
-        "verdict": "yes" if interval.low <= 1.0 else "no",
-    }
+def trigger_rows(build: Callable[[], Mapping[str, Trigger]], recordings: Sequence[Recording]) -> list[dict[str, Any]]:
+    """Retrains per budget's span of each trigger that `build` makes, new in each stationary twin."""
+    names = list(build())
+    orders = np.array([retrains(list(build().values()), each) for each in recordings])
+    days = np.array([each.days for each in recordings])
+    rows = []
+    for name, found in zip(names, orders.T, strict=True):
+        interval = t_interval(found / days * BUDGET_DAYS)
+        verdict = "yes" if interval.low <= 1.0 else "no"
+        rows.append({"strategy": name, "rate": _words(interval), "retrains": int(found.sum()), "verdict": verdict})
+    return rows
 
 
 def trigger_table(rows: Sequence[Mapping[str, Any]]) -> Table:
