@@ -17,7 +17,8 @@ class Popular(Agent):
 
     Its model is the window itself: `fit` counts the window handed over (trailing 28 days under the usual strategy)
     and forgets what was before, whatever `start` says; `update` adds pages to the counts. Slots are not told apart
-    (no correction for position). Items never shown stand at the mean rate. Deterministic: propensity 1.
+    (no correction for position). Items never shown stand at the mean rate. Deterministic: propensity 1. Its decisions
+    carry those scores as ``predicted_clicks`` float64 (B, K).
 
     Arguments
     ---------
@@ -42,8 +43,10 @@ class Popular(Agent):
         self._scores = (self.clicks + self.prior * mean) / (self.impressions + self.prior)
 
     def act(self, observations: Observations, keys: Keys) -> Decision:
-        slates = top_k(self._scores[observations["candidates"]], self.spaces.slate_size)
-        return Decision(slates, np.ones(slates.shape))
+        scores = self._scores[observations["candidates"]]
+        slates = top_k(scores, self.spaces.slate_size)
+        predicted = np.take_along_axis(scores, slates, axis=1)
+        return Decision(slates, np.ones(slates.shape), {"predicted_clicks": predicted})
 
     def fit(self, window: Feedback, start: str = "warm") -> dict[str, float]:
         self._forget()

@@ -117,6 +117,13 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     return f" Did you mean '{match[0]}'?" if match else ""
 
 
+def load(path: Path) -> Node:
+    """One YAML of `conf/` as plain values."""
+    node = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    assert isinstance(node, dict)
+    return {str(key): value for key, value in node.items()}
+
+
 def save(node: Node, path: Path) -> None:
     """Write `node` as YAML."""
     path.write_text(OmegaConf.to_yaml(OmegaConf.create(node), sort_keys=False), encoding="utf-8")

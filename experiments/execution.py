@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,13 @@ from safetensors import SafetensorError
 from perennial.agents.base import Agent, Items, Spaces
 from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder
 from perennial.agents.lifecycle.triggers import Never, Schedule
+from perennial.agents.lifecycle.watchlist import Watchlist, declared_latency
 from perennial.agents.lifecycle.windows import AllDays, LastDays
 from perennial.agents.popular import Popular
 from perennial.envs import World
@@ -210,8 +212,11 @@ def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
     window, strategy = run.window, parts.strategy
     before, floor = window.start * HOURS - 1, seed_of(run, 1)
     deployment = Deployment(agent, strategy.rollout, site.registry, window.exploration, floor, before, training)
-    scorer = Scorer(site.truth)
-    return {"deployment": deployment, "strategy": strategy, "scorer": scorer, "delivery": parts.delivery}
+    monitor = Monitor(watchlist=Watchlist(site.training.items, site.training.spaces, declared_latency()))
+    scorer, delivery = Scorer(site.truth), parts.delivery
+    return {
+        "deployment": deployment, "strategy": strategy, "monitor": monitor, "scorer": scorer, "delivery": delivery
+    }  # fmt: skip
 
 
 def _first(run: Run, training: TrainingJob) -> tuple[Agent, TrainingRecord]:
@@ -251,7 +256,9 @@ def _result(run: Run, loop: Loop) -> Result:
         "training_price": float(sum(line["price"] for line in trainings)),
         **_faults(loop),
     }
+    alerts = [line for line in lines if line["decision"] == "alert"]
     events = [*(Event(day, "retrain") for day in fits), *(Event(day, "alarm") for day in alarms)]
+    events += [Event(line["tick"] // HOURS, "alert", alert_text(line)) for line in alerts]
     scorer = loop.scorer
     assert isinstance(scorer, Scorer)
     return Result(run.arm, run.drift_name, run.seed, scorer.days(), events, run.digest, results.code_digest(), figures)
@@ -261,6 +268,15 @@ def _faults(loop: Loop) -> dict[str, float]:
     """What the log says of its own faults, the time before included; nothing where there was none."""
     counts = {**loop.log.counts, **loop.log.late_counts}
     return {name: float(n) for name, n in counts.items() if n and name != "pages"}
+
+
+def alert_text(line: Mapping[str, Any]) -> str:
+    """An alert of the audit trail in words."""
+    return (
+        f"{line['metric']} by {line['test']}: {line['reference']:.4g} to {line['current']:.4g}, "
+        f"p = {line['p_value']:.2g}, from {line['reference_values']} and {line['current_values']} values; "
+        f"smallest drift seen with 80 % power: {line['smallest']:.3g}"
+    )
 
 
 def _timings(loop: Loop) -> dict[str, float]:

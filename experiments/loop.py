@@ -134,7 +134,10 @@ class Loop:
         """Everything of the day goes to disk; once the checkpoint is there, the day counts."""
         day = tick // HOURS
         self.deployment.end_day(tick)
-        self.audit.end_day(day, tick, self.monitor.today.figures(), self.deployment.version, self.deployment.revision)
+        version, revision = self.deployment.version, self.deployment.revision
+        for alert in self.monitor.alerts:
+            self.audit.write(alert, version, revision)
+        self.audit.end_day(day, tick, self.monitor.figures(), version, revision)
         with self.timings.measure("commit"):
             self.log.commit(day)
             self.checkpoint.commit(day, self._remembering(), self.world)

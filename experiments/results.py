@@ -18,10 +18,14 @@ RESULT, TIMINGS = "result.json", "timings.json"
 
 @dataclass(frozen=True)
 class Event:
-    """Something the lifecycle did: `kind` "alarm" or "retrain", on simulated day `day` (since the epoch)."""
+    """Something the lifecycle did: `kind` "alarm", "alert" or "retrain", on simulated day `day` (since the epoch).
+
+    An "alarm" fired a trigger, an "alert" tells of a watched figure; ``detail`` says it in words.
+    """
 
     day: int
     kind: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ LAYOUT = {
         "CTR": ["Multiline", ["clicks/ctr", "clicks/first_page_ctr"]],
         "Expected reward and regret": ["Multiline", ["reward/expected_per_page", "reward/regret_per_page"]],
         "Bounce rate": ["Multiline", ["visits/bounce_rate"]],
-        "Alarms and retrains so far": ["Multiline", ["lifecycle/alarm", "lifecycle/retrain"]],
+        "Alarms and retrains so far": ["Multiline", ["lifecycle/alarm", "lifecycle/alert", "lifecycle/retrain"]],
     }
 }
 
@@ -52,18 +52,15 @@ def simulated(day: int) -> float:
 
 
 def _write_events(writer: Any, result: Result) -> None:
-    for kind in ("alarm", "retrain"):
-        days = sorted(event.day for event in result.events if event.kind == kind)
+    for kind in ("alarm", "alert", "retrain"):
+        events = sorted((event for event in result.events if event.kind == kind), key=lambda event: event.day)
         for day in result.days:
-            count = sum(d <= day.day for d in days)
+            count = sum(event.day <= day.day for event in events)
             writer.add_scalar(f"lifecycle/{kind}", count, day.day, walltime=simulated(day.day))
-        for day_number in sorted(set(days)):
-            writer.add_text(
-                f"lifecycle/{kind}",
-                f"{kind} on {World.date_of(day_number)}",
-                day_number,
-                walltime=simulated(day_number),
-            )
+        for day_number in sorted({event.day for event in events}):
+            details = [event.detail for event in events if event.day == day_number and event.detail]
+            text = "\n\n".join([f"{kind} on {World.date_of(day_number)}", *details])
+            writer.add_text(f"lifecycle/{kind}", text, day_number, walltime=simulated(day_number))
 
 
 def _write_settings(writer: Any, result: Result, settings: Mapping[str, Any]) -> None:

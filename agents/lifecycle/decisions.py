@@ -66,6 +66,27 @@ class RolloutRecord:
 
 
 @dataclass(frozen=True)
+class AlertRecord:
+    """A watched figure left its reference: `reference` and `current` are its values over the two spans of days.
+
+    Raised iff `p_value` < `alpha`, the level of this test. `score` is the test's (t, index or distance). It rests on
+    `reference_values` and `current_values`, and `smallest` is the smallest drift that it sees with 80 % power.
+    """
+
+    tick: int
+    metric: str
+    test: str
+    reference: float
+    current: float
+    score: float
+    p_value: float
+    alpha: float
+    reference_values: int
+    current_values: int
+    smallest: float
+
+
+@dataclass(frozen=True)
 class DayRecord:
     """The end of a day: the monitor's figures, and how often each trigger was asked and fired."""
 
@@ -76,7 +97,7 @@ class DayRecord:
     fired: dict[str, int]
 
 
-Record = TriggerRecord | TrainingRecord | RolloutRecord | DayRecord
+Record = TriggerRecord | TrainingRecord | RolloutRecord | AlertRecord | DayRecord
 
 
 class Audit:

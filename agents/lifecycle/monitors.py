@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Feedback
 from perennial.agents.lifecycle.conversions import KINDS, Conversions
+from perennial.agents.lifecycle.decisions import AlertRecord
 from perennial.agents.lifecycle.tables import HOURS
+from perennial.agents.lifecycle.watches import Step
+from perennial.agents.lifecycle.watchlist import Watchlist
 
 PATIENCE_HOURS = 72
 """A visit of which nothing was heard for so long has ended, though its end never came."""
@@ -75,12 +78,28 @@ def _clicks_per_slot(pages: Feedback) -> NDArray[np.float64]:
     return share
 
 
-STREAMS: dict[str, Callable[[Feedback], NDArray[np.float64]]] = {
-    "ctr": lambda pages: _clicks_per_slot(pages),
-    "first_page_ctr": lambda pages: _clicks_per_slot(pages)[pages.keys.page == 0],
-    "reward": lambda pages: pages.reward.astype(np.float64),
+def _misses(pages: Feedback) -> NDArray[np.float64]:
+    return np.asarray(~pages.clicked.any(axis=1), np.float64)
+
+
+def _first(pages: Feedback) -> NDArray[np.bool_]:
+    first: NDArray[np.bool_] = pages.keys.page == 0
+    return first
+
+
+STREAMS: dict[str, Callable[[Monitor, Feedback], NDArray[np.float64]]] = {
+    "ctr": lambda monitor, pages: _clicks_per_slot(pages),
+    "first_page_ctr": lambda monitor, pages: _clicks_per_slot(pages)[_first(pages)],
+    "reward": lambda monitor, pages: pages.reward.astype(np.float64),
+    "no_click": lambda monitor, pages: _misses(pages)[_first(pages)],
+    "bounce": lambda monitor, pages: monitor.bounced.astype(np.float64),
+    "clicked_category": lambda monitor, pages: monitor.category_of(pages.slate_items[pages.clicked]),
 }
-"""Name of a stream for detectors: float64 values of a step's pages, one a page (first_page_ctr: one a visit)."""
+"""Name of a stream for detectors: float64 values of a step's pages, in the order of the log.
+
+One a page: ctr, reward. One a visit, of its first page: first_page_ctr, no_click (1 = no click on it, an error to those
+detectors that count errors). One a visit that ended: bounce (1 = without a click). One a click: clicked_category.
+"""
 
 
 @dataclass
@@ -103,15 +122,18 @@ class Monitor:
     Pages may come late or never. A conversion told later than its page counts in the step that hears of it.
 
     Arguments:
-        recent_hours: how far back `trailing` may look.
+        recent_hours: how far back `trailing` may look, and `days` in whole days.
+        watchlist: what is watched beyond these counts, and raises alerts; None: nothing.
     """
 
-    def __init__(self, recent_hours: int = 28 * HOURS) -> None:
+    def __init__(self, recent_hours: int = 28 * HOURS, watchlist: Watchlist | None = None) -> None:
         if recent_hours < 1:
             raise ValueError(f"'recent_hours' must be at least 1. Got {recent_hours}.")
+        self.watchlist = watchlist
         self.step = Counts()
         self.today = Counts()
-        self.days: list[tuple[int, Counts]] = []
+        self.bounced: NDArray[np.bool_] = np.empty(0, np.bool_)
+        self.days: deque[tuple[int, Counts]] = deque(maxlen=-(-recent_hours // HOURS))
         self._day = -1
         self._recent: deque[tuple[int, Counts]] = deque(maxlen=recent_hours)
         self._pages: Feedback | None = None
@@ -129,6 +151,17 @@ class Monitor:
             self.step = self.step + _told(conversions)
         self.today = self.today + self.step
         self._recent.append((tick, self.step))
+        if self.watchlist is not None:
+            self.watchlist.update(Step(pages, self.step.visits_ended, self.step.bounces), tick)
+
+    @property
+    def alerts(self) -> list[AlertRecord]:
+        """What the watchlist raised at the end of the newest step."""
+        return [] if self.watchlist is None else self.watchlist.alerts
+
+    def figures(self) -> dict[str, float]:
+        """The day's counts and rates so far, and the watched figures as of the last day's end."""
+        return self.today.figures() | ({} if self.watchlist is None else self.watchlist.figures())
 
     def trailing(self, hours: int) -> Counts:
         """The sum over the last `hours` hours that were counted."""
@@ -141,11 +174,17 @@ class Monitor:
         """The newest step's values of one metric, in the order of the log."""
         if metric not in STREAMS:
             raise ValueError(f"'metric' must be one of {', '.join(STREAMS)}. Got {metric!r}.")
-        return STREAMS[metric](self._pages) if self._pages is not None else np.empty(0)
+        return STREAMS[metric](self, self._pages) if self._pages is not None else np.empty(0)
+
+    def category_of(self, items: NDArray[np.int32]) -> NDArray[np.float64]:
+        """float64, the shape of `items`: their categories, from the watchlist's item table."""
+        if self.watchlist is None:
+            raise ValueError("'clicked_category' needs the item table. Build the Monitor with a Watchlist.")
+        return self.watchlist.category[items].astype(np.float64)
 
     def _count(self, pages: Feedback, tick: int) -> Counts:
         first, clicks = pages.keys.page == 0, pages.clicked.sum(axis=1)
-        ended, bounces = self._ends(pages, clicks, tick)
+        self.bounced = self._ends(pages, clicks, tick)
         slots = pages.clicked.shape[1]
         return Counts(
             pages=len(pages),
@@ -154,8 +193,8 @@ class Monitor:
             first_pages=int(first.sum()),
             first_impressions=int(first.sum()) * slots,
             first_clicks=int(clicks[first].sum()),
-            visits_ended=ended,
-            bounces=bounces,
+            visits_ended=len(self.bounced),
+            bounces=int(self.bounced.sum()),
             carts=int(pages.carted.sum()),
             purchases=int(pages.purchased.sum()),
             not_interested=int(pages.not_interested.sum()),
@@ -163,22 +202,22 @@ class Monitor:
             reward=float(pages.reward.sum(dtype=np.float64)),
         )
 
-    def _ends(self, pages: Feedback, clicks: NDArray[np.int64], tick: int) -> tuple[int, int]:
-        """Visits that ended, and those among them without a click; a visit may run on into later hours."""
+    def _ends(self, pages: Feedback, clicks: NDArray[np.int64], tick: int) -> NDArray[np.bool_]:
+        """bool (E,): for each visit that ended, whether it had no click; a visit may run on into later hours."""
         visits, at = np.unique(pages.keys.visit, return_inverse=True)
         seen, total = np.bincount(at, minlength=len(visits)), np.bincount(at, weights=clicks, minlength=len(visits))
         last, length = pages.terminated | pages.truncated, np.zeros(len(visits), np.int64)
         length[at[last]] = pages.keys.page[last] + 1
         whole = (length > 0) & (seen == length)  # nearly all, and all of them where nothing comes late
-        ended, bounces = int(whole.sum()), int((total[whole] == 0).sum())
+        bounced = (total[whole] == 0).tolist()
         for row in np.flatnonzero(~whole).tolist():
             heard = Partial(int(seen[row]), int(total[row]), int(length[row]), tick)
-            over, bounced = self._hear(int(visits[row]), heard)
-            ended, bounces = ended + over, bounces + bounced
+            over, missed = self._hear(int(visits[row]), heard)
+            bounced += [missed] * over
         for visit in [visit for visit, known in self._partial.items() if known.tick <= tick - PATIENCE_HOURS]:
             known = self._partial.pop(visit)
-            ended, bounces = ended + (known.length == 0), bounces + (known.length == known.clicks == 0)
-        return ended, bounces
+            bounced += [known.clicks == 0] * (known.length == 0)
+        return np.array(bounced, np.bool_)
 
     def _hear(self, visit: int, heard: Partial) -> tuple[bool, bool]:
         """Add what was `heard` of a visit that did not come whole. Whether it ended by that, and as a bounce."""

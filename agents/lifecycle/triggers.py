@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from math import gcd
+from math import gcd, isnan
 
+from scipy import stats
+
+from perennial.agents.lifecycle.daily import Days, Estimate, ends_day, estimate
 from perennial.agents.lifecycle.decisions import TriggerRecord
 from perennial.agents.lifecycle.detectors import Detector
 from perennial.agents.lifecycle.monitors import STREAMS, Monitor
 from perennial.agents.lifecycle.tables import HOURS
+from perennial.agents.validation import number, whole
 
 
 class Trigger(ABC):
@@ -58,6 +62,28 @@ class Schedule(Trigger):
         return TriggerRecord(tick, self.name, passed == 0, inputs=inputs, reason="schedule")
 
 
+class Volume(Trigger):
+    """Every so many pages logged since the last order.
+
+    >>> Volume(pages=10_000).name
+    'Volume'
+    """
+
+    def __init__(self, pages: int) -> None:
+        self.pages = whole("pages", pages, 1)
+        self._since = 0
+
+    def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
+        self._since += monitor.step.pages
+        inputs = {"pages_since": float(self._since)}
+        return TriggerRecord(
+            tick, self.name, self._since >= self.pages, float(self._since), float(self.pages), inputs, "volume"
+        )
+
+    def reset(self, tick: int) -> None:
+        self._since = 0
+
+
 class Drift(Trigger):
     """Fires when a detector sees the deployed policy's own figures change.
 
@@ -71,56 +97,216 @@ class Drift(Trigger):
     """
 
     def __init__(self, detector: Detector, metric: str = "first_page_ctr", cooldown_days: float = 7) -> None:
-        if metric not in STREAMS:
-            raise ValueError(f"'metric' must be one of {', '.join(STREAMS)}. Got {metric!r}.")
+        _check_metric(metric)
         if cooldown_days < 0:
             raise ValueError(f"'cooldown_days' must be 0 or more. Got {cooldown_days}.")
         self.detector, self.metric, self.cooldown_days = detector, metric, cooldown_days
-        self._quiet_until = -1.0
+        self._quiet_until, self._since = -1.0, 0
 
     @property
     def name(self) -> str:
         return f"Drift({type(self.detector).__name__})"
 
     def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
-        alarms, score, values = 0, 0.0, monitor.stream(self.metric).tolist()
-        for value in values:
-            self.detector.update(value)
-            alarms += self.detector.drift_detected
-            score = max(score, self.detector.score)
+        values = monitor.stream(self.metric)
+        self.detector.at(tick)
+        alarms, score, start = 0, 0.0, 0
+        while (found := self.detector.first_alarm(values[start:])) is not None:
+            alarms, score, start = alarms + 1, max(score, self.detector.score), start + found + 1
+        self._since += len(values)
         quiet = tick <= self._quiet_until
-        inputs = {"values": len(values), "alarms": alarms, "cooling_down": int(quiet), self.metric: _mean(values)}
-        threshold = self.detector.threshold
+        inputs = {
+            "values": len(values),
+            "values_since_order": self._since,
+            "alarms": alarms,
+            "cooling_down": int(quiet),
+            self.metric: float(values.mean()) if len(values) else float("nan"),
+        }
+        score, threshold = score if alarms else self.detector.score, self.detector.threshold
         return TriggerRecord(
             tick, self.name, alarms > 0 and not quiet, score, threshold, inputs, f"drift of {self.metric}"
         )
 
     def reset(self, tick: int) -> None:
         self.detector.reset()
-        self._quiet_until = tick + self.cooldown_days * HOURS
+        self._quiet_until, self._since = tick + self.cooldown_days * HOURS, 0
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
+class Compared(Trigger):
+    """Holds the newest days against the first ones of the model that serves, at the end of each day."""
+
+    def __init__(self, metric: str, reference_days: int, current_days: int) -> None:
+        _check_metric(metric)
+        self.metric = metric
+        self.reference_days, self.current_days = whole("reference_days", reference_days, 2), current_days
+        whole("current_days", current_days, 2)
+        self._reference, self._current = Days(reference_days), Days(current_days)
+
+    def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
+        values = monitor.stream(self.metric)
+        filling = len(self._reference.closed) < self.reference_days
+        part = self._reference if filling else self._current
+        part.add(len(values), float(values.sum()))
+        if not ends_day(tick):
+            return TriggerRecord(tick, self.name, fired=False)
+        part.close()
+        before, after = estimate(self._reference.closed), estimate(self._current.closed)
+        if len(self._current.closed) < self.current_days or isnan(before.error) or isnan(after.error):
+            return TriggerRecord(tick, self.name, fired=False, inputs={"days": float(after.days)})
+        return self._judge(before, after, tick)
+
+    @abstractmethod
+    def _judge(self, before: Estimate, after: Estimate, tick: int) -> TriggerRecord:
+        """The record of the comparison."""
+
+    def reset(self, tick: int) -> None:
+        self._reference.clear()
+        self._current.clear()
+
+    def _inputs(self, before: Estimate, after: Estimate) -> dict[str, float]:
+        return {
+            "reference": before.mean,
+            "current": after.mean,
+            "reference_values": before.values,
+            "current_values": after.values,
+        }
 
 
-class AnyOf(Trigger):
-    """Fires when at least one of its parts does; every part is asked every time."""
+class Performance(Compared):
+    """Fires when a figure has fallen by more than a margin below what it was when the model came, beyond chance.
 
-    def __init__(self, triggers: Sequence[Trigger]) -> None:
+    A one-sided Welch test (1947) on days, level `alpha`, of: current >= (1 - margin) x reference. Both grow from the
+    days after an order on; the score is the test's t, the threshold its bar.
+
+    Arguments:
+        metric: the figure, one of `monitors.STREAMS`, of which less is worse.
+        margin: share of the reference that may be lost.
+        alpha: level of each day's test.
+        reference_days: first days of a model, which set the reference.
+        current_days: newest days, held against it.
+    """
+
+    def __init__(
+        self,
+        metric: str = "first_page_ctr",
+        margin: float = 0.05,
+        alpha: float = 0.01,
+        reference_days: int = 14,
+        current_days: int = 7,
+    ) -> None:
+        super().__init__(metric, reference_days, current_days)
+        self.margin, self.alpha = number("margin", margin, 0.0, 1.0), number("alpha", alpha, 0.0, 0.5, above=True)
+
+    def _judge(self, before: Estimate, after: Estimate, tick: int) -> TriggerRecord:
+        kept = 1.0 - self.margin
+        parts = (kept * before.error) ** 2, after.error**2
+        error = max(sum(parts), 1e-300) ** 0.5
+        score = (kept * before.mean - after.mean) / error
+        freedom = error**4 / max(parts[0] ** 2 / (before.days - 1) + parts[1] ** 2 / (after.days - 1), 1e-300)
+        bar = float(stats.t.isf(self.alpha, max(freedom, 1.0)))
+        inputs = self._inputs(before, after) | {"margin": self.margin}
+        return TriggerRecord(tick, self.name, score > bar, score, bar, inputs, f"{self.metric} fell")
+
+
+class CostAware(Compared):
+    """Fires when what a new model would win back is worth more than its declared price.
+
+    Forecast gain = (reference - current - caution x standard error) x values a day x `horizon_days`: what has been lost
+    since the model came, for as long as the next one will serve. (If models lose steadily with age, the old one goes on
+    losing just as fast as the new one will, and their gap stays what it is now.) Price = `rate` x the pages of the
+    `training_days` a training learns from, in units of the metric: cost-sensitive adaptation, Zliobaite, Budka and
+    Stahl (2015). An order clears the account: reference and loss begin anew with the next model.
+
+    Arguments:
+        metric: what is earned, one of `monitors.STREAMS`, of which more is better.
+        rate: price of one page in training, in units of the metric.
+        training_days: days a training learns from.
+        horizon_days: days the next model is expected to serve.
+        caution: standard errors taken off the loss, so that chance alone is not worth a price.
+        reference_days: first days of a model, which set the reference.
+        current_days: newest days, held against it.
+    """
+
+    def __init__(
+        self,
+        metric: str = "reward",
+        rate: float = 0.01,
+        training_days: int = 7,
+        horizon_days: float = 28,
+        caution: float = 1.0,
+        reference_days: int = 7,
+        current_days: int = 7,
+    ) -> None:
+        super().__init__(metric, reference_days, current_days)
+        self.rate, self.training_days = number("rate", rate, 0.0), whole("training_days", training_days, 1)
+        self.horizon_days = number("horizon_days", horizon_days, 0.0, above=True)
+        self.caution = number("caution", caution, 0.0)
+        self._pages = Days(training_days)
+
+    def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
+        self._pages.add(monitor.step.pages, 0.0)
+        if ends_day(tick):
+            self._pages.close()
+        return super().evaluate(monitor, tick)
+
+    def _judge(self, before: Estimate, after: Estimate, tick: int) -> TriggerRecord:
+        loss = before.mean - after.mean - self.caution * (before.error**2 + after.error**2) ** 0.5
+        gain = max(0.0, loss) * after.values / self.current_days * self.horizon_days
+        price = self.rate * sum(pages for pages, _ in self._pages.closed)
+        inputs = self._inputs(before, after) | {"loss": loss}
+        return TriggerRecord(tick, self.name, gain > price, gain, price, inputs, "gain exceeds price")
+
+
+def _check_metric(metric: str) -> None:
+    if metric not in STREAMS:
+        raise ValueError(f"'metric' must be one of {', '.join(STREAMS)}. Got {metric!r}.")
+
+
+class AtLeast(Trigger):
+    """Fires when at least `n` of its parts do; every part is asked every time.
+
+    Arguments:
+        n: parts that must fire.
+        triggers: the parts.
+        within_hours: a part that fired counts for so many hours more, so that alarms need not fall in the same one.
+    """
+
+    def __init__(self, n: int, triggers: Sequence[Trigger], within_hours: int = 0) -> None:
         if not triggers:
             raise ValueError("'triggers' must list at least one trigger. Got none; for no trigger at all use Never.")
-        self.triggers = list(triggers)
+        if not 1 <= n <= len(triggers):
+            raise ValueError(f"'n' must lie between 1 and the number of triggers, {len(triggers)}. Got {n}.")
+        self.n, self.triggers, self.within_hours = n, list(triggers), whole("within_hours", within_hours, 0)
         self.every_hours = gcd(*(trigger.every_hours for trigger in triggers))
+        self._fired: dict[int, TriggerRecord] = {}
 
     def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
         records = [trigger.evaluate(monitor, tick) for trigger in self.triggers]
-        fired = [record for record in records if record.fired]
-        inputs = {f"{i} {record.trigger}": float(record.fired) for i, record in enumerate(records)}
+        self._fired |= {i: record for i, record in enumerate(records) if record.fired}
+        self._fired = {i: record for i, record in self._fired.items() if tick - record.tick <= self.within_hours}
+        fired = [self._fired[i] for i in sorted(self._fired)]
+        inputs = {f"{i} {record.trigger}": float(i in self._fired) for i, record in enumerate(records)}
         strongest = (fired or records)[0]
         reason = " and ".join(record.reason for record in fired)
-        return TriggerRecord(tick, self.name, bool(fired), strongest.score, strongest.threshold, inputs, reason)
+        return TriggerRecord(
+            tick, self.name, len(fired) >= self.n, strongest.score, strongest.threshold, inputs, reason
+        )
 
     def reset(self, tick: int) -> None:
+        self._fired.clear()
         for trigger in self.triggers:
             trigger.reset(tick)
+
+
+class AnyOf(AtLeast):
+    """Fires when at least one of its parts does."""
+
+    def __init__(self, triggers: Sequence[Trigger]) -> None:
+        super().__init__(1, triggers)
+
+
+class AllOf(AtLeast):
+    """Fires when all of its parts do, each within so many hours of the last."""
+
+    def __init__(self, triggers: Sequence[Trigger], within_hours: int = 0) -> None:
+        super().__init__(len(triggers), triggers, within_hours)

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from omegaconf import OmegaConf
 
 from perennial import conf
 from perennial.agents.base import Spaces
@@ -21,6 +20,7 @@ from perennial.agents.lifecycle.windows import LastDays
 from perennial.agents.popular import Popular
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
+from perennial.experiments import run
 from perennial.experiments.configuration import build
 from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import Scorer
@@ -250,10 +250,10 @@ def test_every_strategy_of_the_configuration_runs(tmp_path):
     files = sorted((Path(conf.__file__).parent / "strategy").glob("*.yaml"))
     assert {file.stem for file in files} >= {"static", "nightly", "drift_triggered", "nightly_hourly"}
     for file in files:
-        strategy = build(OmegaConf.to_container(OmegaConf.load(file)), "strategy")
+        strategy = build(run.compose(["agent=popular", f"strategy={file.stem}"]).strategy, "strategy")
         running = loop(tmp_path / file.stem, strategy)
         running.run(0, 23)
-        fitted = {"nightly", "nightly_hourly"}
+        fitted = {"nightly", "nightly_hourly", "sliding_window", "always"}
         assert running.deployment.version == (2 if file.stem in fitted else 1), file.stem
 
 

@@ -6,6 +6,7 @@ import pytest
 from perennial.agents.lifecycle.conversions import CART, PURCHASE
 from perennial.agents.lifecycle.monitors import PATIENCE_HOURS, Monitor
 from perennial.agents.lifecycle.tables import empty
+from perennial.agents.lifecycle.watchlist import Watchlist
 from tests.agents.lifecycle.hand import SPACES, wave, with_first_clicks
 from tests.agents.lifecycle.test_late import told
 
@@ -22,7 +23,7 @@ def test_counts_and_rates_of_an_hour_and_a_day():
     assert monitor.today.clicks == 5
     assert monitor.today.bounce_rate == 2 / 5
     monitor.update(with_first_clicks(24, [6], [0]), 24)
-    assert monitor.days == [(0, monitor.trailing(25) + type(monitor.step)(**_minus(monitor.step)))]
+    assert list(monitor.days) == [(0, monitor.trailing(25) + type(monitor.step)(**_minus(monitor.step)))]
     assert monitor.today == monitor.step
     assert monitor.trailing(2).pages == 2
 
@@ -51,8 +52,24 @@ def test_a_visit_that_goes_on_in_the_next_hour_bounces_only_if_all_its_pages_do(
     assert (monitor.step.visits_ended, monitor.step.bounces) == (2, 1)
 
 
+def test_streams_of_ended_visits_and_of_clicks():
+    items = {"category": np.arange(30, dtype=np.int32) % 3, "price": np.ones(30), "features": np.zeros((30, 1))}
+    monitor = Monitor(watchlist=Watchlist(items, SPACES))
+    shown = np.array([[4, 5], [6, 7], [8, 9]], np.int32)
+    clicked = np.array([[True, True], [False, False], [False, True]])
+    open_end = np.array([True, True, False])
+    monitor.update(wave(0, [1, 2, 3], slate_items=shown, clicked=clicked, terminated=open_end), 0)
+    assert monitor.stream("bounce").tolist() == [0.0, 1.0]
+    assert monitor.stream("no_click").tolist() == [0.0, 1.0, 0.0]
+    assert monitor.stream("clicked_category").tolist() == [1.0, 2.0, 0.0]
+    plain = Monitor()
+    plain.update(wave(0, [1]), 0)
+    with pytest.raises(ValueError, match="needs the item table. Build the Monitor with a Watchlist"):
+        plain.stream("clicked_category")
+
+
 def test_an_unknown_stream_is_refused():
-    with pytest.raises(ValueError, match="'metric' must be one of ctr, first_page_ctr, reward. Got 'clicks'"):
+    with pytest.raises(ValueError, match="'metric' must be one of ctr, first_page_ctr, reward, .*Got 'clicks'"):
         Monitor().stream("clicks")
 
 

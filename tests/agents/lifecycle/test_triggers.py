@@ -1,11 +1,36 @@
 import doctest
+import math
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from perennial.agents.lifecycle import triggers
-from perennial.agents.lifecycle.detectors import NoDetector, PageHinkley
+from perennial.agents.lifecycle import daily, triggers
+from perennial.agents.lifecycle.daily import estimate
+from perennial.agents.lifecycle.detectors import (
+    Adwin,
+    AlwaysDetector,
+    Cusum,
+    Ddm,
+    Deseasonalised,
+    KsWindows,
+    NoDetector,
+    PageHinkley,
+    PsiWindows,
+)
 from perennial.agents.lifecycle.monitors import Monitor
-from perennial.agents.lifecycle.triggers import AnyOf, Drift, Never, Schedule, Trigger
+from perennial.agents.lifecycle.triggers import (
+    AllOf,
+    AnyOf,
+    AtLeast,
+    CostAware,
+    Drift,
+    Never,
+    Performance,
+    Schedule,
+    Trigger,
+    Volume,
+)
 from tests.agents.lifecycle.hand import with_first_clicks
 
 
@@ -71,7 +96,9 @@ def test_the_record_holds_the_evidence():
     record = drift().evaluate(monitor, 0)
     assert record.trigger == "Drift(PageHinkley)"
     assert not record.fired
-    assert record.inputs == {"values": 2, "alarms": 0, "cooling_down": 0, "first_page_ctr": 0.75}
+    assert record.inputs == {
+        "values": 2, "values_since_order": 2, "alarms": 0, "cooling_down": 0, "first_page_ctr": 0.75,
+    }  # fmt: skip
     assert record.score == pytest.approx(0.25)
 
 
@@ -82,8 +109,110 @@ def test_any_of_fires_with_each_of_its_parts_and_asks_all_of_them():
         AnyOf([])
 
 
+def test_any_detector_makes_a_trigger():
+    """Ten pages an hour at rate 1, from hour 100 on at .5, from 150 on without a click."""
+    fall = {100: 1, 150: 0}
+    assert firing(Drift(AlwaysDetector(), cooldown_days=1), ticks=80) == [0, 25, 50, 75]
+    assert firing(Drift(Cusum("down", 0.5, 10.0, mean=1.0, sd=0.25), cooldown_days=0), {100: 1}, 104) == [
+        100, 101, 102, 103,
+    ]  # fmt: skip  # a reference that is given stays
+    assert firing(Drift(Cusum("down", 0.5, 10.0, warmup=200), cooldown_days=0), fall) == [100, 150]
+    assert firing(Drift(Adwin("down", 0.002), cooldown_days=0), fall) == [105, 157]
+    assert firing(Drift(KsWindows("down", 0.01, 200, 50), cooldown_days=0), fall) == [104, 154]
+    assert firing(Drift(PsiWindows([0.25, 0.75], "down", 0.01, 200, 50), cooldown_days=0), fall) == [104, 154]
+    assert firing(Drift(Ddm(3.0), "no_click", cooldown_days=0), fall) == [150]
+    assert firing(Drift(Deseasonalised(AlwaysDetector(), 2), cooldown_days=0), ticks=50) == [48, 49]
+
+
+def test_volume_fires_every_so_many_pages():
+    assert firing(Volume(100), ticks=45) == [9, 19, 29, 39]
+    assert firing(Volume(95), ticks=40) == [9, 19, 29, 39]  # the order clears the count
+    assert firing(Volume(100), ticks=13, reset=False) == [9, 10, 11, 12]
+
+
+def noisy(trigger: Trigger, level, days: int) -> list[int]:
+    """Days at whose end `trigger` fires, fed with 20 first pages an hour clicked with chance `level(day)` a slot."""
+    rng, monitor, fired = np.random.default_rng(0), Monitor(), []
+    for tick in range(24 * days):
+        clicks = rng.binomial(2, level(tick // 24), 20).tolist()
+        monitor.update(with_first_clicks(tick, list(range(tick * 20, tick * 20 + 20)), clicks), tick)
+        if trigger.evaluate(monitor, tick).fired:
+            assert tick % 24 == 23
+            fired.append(tick // 24)
+            trigger.reset(tick)
+    return fired
+
+
+def test_performance_fires_on_a_fall_beyond_the_margin_only():
+    test = {"reference_days": 5, "current_days": 3}
+    assert noisy(Performance(margin=0.05, **test), lambda day: 0.5, 40) == []
+    assert noisy(Performance(margin=0.05, **test), lambda day: 0.5 if day < 20 else 0.4, 40) == [22]
+    assert noisy(Performance(margin=0.3, **test), lambda day: 0.5 if day < 20 else 0.4, 40) == []
+    assert noisy(Performance(margin=0.05, **test), lambda day: 0.5 if day < 20 else 0.6, 40) == []
+
+
+def test_performance_by_hand():
+    """Three reference days at 1, 1, .9 and two current ones at .5, .4 clicks per slot, 20 pages each."""
+    trigger, monitor, record = Performance(margin=0.1, alpha=0.05, reference_days=3, current_days=2), Monitor(), None
+    for day, ones in enumerate((0, 0, 4, 20, 16)):
+        clicks = [1] * ones + [2] * (20 - ones) if day < 3 else [1] * ones + [0] * (20 - ones)
+        monitor.update(with_first_clicks(24 * day + 23, list(range(20)), clicks), 24 * day + 23)
+        record = trigger.evaluate(monitor, 24 * day + 23)
+    before, after = 0.9 * np.array([1, 1, 0.9]), np.array([0.5, 0.4])
+    parts = before.var(ddof=1) / 3, after.var(ddof=1) / 2
+    assert record.score == pytest.approx((before.mean() - after.mean()) / math.sqrt(sum(parts)))
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2)
+    assert record.threshold == pytest.approx(stats.t.isf(0.05, freedom))
+    assert record.fired
+    assert record.inputs["reference_values"] == 60
+    assert record.inputs["current_values"] == 40
+
+
+def test_cost_aware_weighs_the_gain_against_the_price():
+    fall = lambda day: 0.5 if day < 10 else 0.4  # noqa: E731
+    days = {"training_days": 2, "horizon_days": 10, "caution": 3.0, "reference_days": 3, "current_days": 3}
+    assert noisy(CostAware(rate=0.01, **days), fall, 30) == [12]
+    assert noisy(CostAware(rate=5.0, **days), fall, 30) == []
+
+
+def test_cost_aware_by_hand_and_its_account_is_cleared_by_an_order():
+    trigger = CostAware(rate=0.25, training_days=2, horizon_days=10, caution=0.0, reference_days=2, current_days=2)
+    clicks, records = [2, 2, 2, 2, 1, 1, 1, 1, 1, 1], []
+    monitor = Monitor()
+    for day, each in enumerate(clicks):
+        monitor.update(with_first_clicks(24 * day + 23, list(range(10)), [each] * 10), 24 * day + 23)
+        records.append(trigger.evaluate(monitor, 24 * day + 23))
+        if records[-1].fired:
+            trigger.reset(24 * day + 23)
+    # ten pages a day: half a click lost on two days' mean x 10 pages x 10 days = 50, against .25 x 20 pages = 5
+    assert [day for day, record in enumerate(records) if record.fired] == [4]
+    assert (records[4].score, records[4].threshold) == (50.0, 5.0)
+    assert records[8].score == 0.0  # the new model's own first days are the reference now
+    assert records[8].inputs["reference"] == 1.0
+
+
+def test_days_are_the_unit_of_an_estimate():
+    assert doctest.testmod(daily).failed == 0
+    means = np.array([0.2, 0.4, 0.3, 0.5])
+    found = estimate([(10, 10 * m) for m in means])
+    assert found.mean == pytest.approx(0.35)
+    assert found.error == pytest.approx(means.std(ddof=1) / 2)
+    assert math.isnan(estimate([]).mean)
+    assert math.isnan(estimate([(3, 1.0)]).error)
+
+
+def test_all_and_at_least_count_firings_of_the_last_hours():
+    two, three = Schedule(hours=2), Schedule(hours=3)
+    assert firing(AllOf([two, three]), ticks=20) == [5, 11, 17]
+    assert firing(AllOf([Schedule(hours=24), drift()], within_hours=30), {100: 1}) == [100]
+    assert firing(AllOf([Schedule(hours=24), drift()]), {100: 1}) == []
+    assert firing(AtLeast(2, [two, three, Schedule(hours=4)]), ticks=14) == [3, 5, 7, 11]
+    with pytest.raises(ValueError, match="'n' must lie between 1 and the number of triggers, 2. Got 3"):
+        AtLeast(3, [two, three])
+
+
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="'metric' must be one of ctr, first_page_ctr, reward. Got 'clicks'"):
+    with pytest.raises(ValueError, match="'metric' must be one of ctr, first_page_ctr, reward, .*Got 'clicks'"):
         Drift(NoDetector(), metric="clicks")
     with pytest.raises(ValueError, match="'cooldown_days' must be 0 or more. Got -1"):
         Drift(NoDetector(), cooldown_days=-1)

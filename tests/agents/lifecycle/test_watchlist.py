@@ -1,0 +1,86 @@
+import json
+
+import numpy as np
+import pytest
+
+from perennial.agents.lifecycle.decisions import Audit
+from perennial.agents.lifecycle.monitors import Monitor
+from perennial.agents.lifecycle.watchlist import Watchlist, declared_latency
+from tests.agents.lifecycle.hand import SPACES, wave
+
+ITEMS = {
+    "category": (np.arange(SPACES.n_items) % SPACES.n_categories).astype(np.int32),
+    "price": np.linspace(1, 30, SPACES.n_items, dtype=np.float32),
+    "features": np.zeros((SPACES.n_items, 2), np.float32),
+}
+
+
+def living(watchlist, days, change_from=10_000, seed=0, chance=0.3, lower=0.3):
+    """(day, alert) of all alerts; two steps a day, sixty visits each, clicked with `chance`, from a day on `lower`."""
+    monitor, found = Monitor(watchlist=watchlist), []
+    rng = np.random.default_rng(seed)
+    for tick in range(11, 24 * days, 12):
+        level = chance if tick // 24 < change_from else lower
+        clicked = rng.random((60, SPACES.slate_size)) < level
+        reward = clicked.sum(axis=1).astype(np.float32)
+        visits = list(range(60 * tick, 60 * tick + 60))
+        pages = wave(tick, visits, clicked=clicked, reward=reward, seed=seed)
+        pages.extras["predicted_clicks"] = np.full(clicked.shape, chance)
+        monitor.update(pages, tick)
+        found += [(tick // 24, alert) for alert in monitor.alerts]
+    return found, monitor
+
+
+def test_a_fall_of_clicks_raises_alerts_with_what_they_rest_on():
+    found, monitor = living(Watchlist(ITEMS, SPACES, declared_latency()), 56, change_from=42, lower=0.2)
+    raised = {alert.metric for _, alert in found}
+    assert {"ctr", "first_page_ctr", "bounce_rate", "reward", "calibration", "first_page_clicks"} <= raised
+    assert not raised & {"latency_ms", "hour", "shown_category", "coverage"}
+    day, ctr = next((day, alert) for day, alert in found if alert.metric == "ctr")
+    assert day == 48  # the first week that is all after the change
+    assert (ctr.reference_values, ctr.current_values) == (28 * 240, 7 * 240)
+    assert ctr.reference == pytest.approx(0.3, abs=0.02)
+    assert ctr.current == pytest.approx(0.2, abs=0.03)
+    assert ctr.p_value < ctr.alpha == pytest.approx(0.05 / len(monitor.watchlist.watches))
+    assert 0 < ctr.smallest < ctr.reference - ctr.current
+    figures = monitor.figures()
+    assert figures["latency_ms"] == pytest.approx(1.0 + 0.02 * SPACES.n_candidates)
+    assert {"coverage", "concentration", "expected_calibration_error", "psi/clicked_category", "ks/user_0"} <= set(
+        figures
+    )
+
+
+def test_without_a_change_alerts_are_as_rare_as_budgeted():
+    weeks, raised = 0, 0
+    for seed in range(3):
+        found, _ = living(Watchlist(ITEMS, SPACES, budget=0.05), 105, seed=seed)
+        weeks += (105 - 35) // 7 + 1
+        raised += len({day for day, _ in found})
+    assert raised <= 5  # 33 weeks at 5 %: more than 5 with chance 1 %
+
+
+def test_a_rise_of_clicks_is_no_reason_to_panic():
+    found, _ = living(Watchlist(ITEMS, SPACES), 56, change_from=42, lower=0.5)
+    assert not {alert.metric for _, alert in found} & {"ctr", "first_page_ctr", "bounce_rate", "reward"}
+
+
+def test_alerts_enter_the_audit_trail(tmp_path):
+    found, _ = living(Watchlist(ITEMS, SPACES), 49, change_from=42, lower=0.2)
+    audit = Audit(tmp_path / "decisions.jsonl")
+    audit.write(found[0][1], version=2)
+    audit.end_day(48, 48 * 24 + 23, {}, version=2)
+    line = json.loads(audit.path.read_text().splitlines()[0])
+    assert line["decision"] == "alert"
+    assert line["model_version"] == 2
+    assert {"metric", "test", "reference_values", "current_values", "smallest", "p_value", "alpha"} <= set(line)
+
+
+def test_where_items_come_and_go_the_table_is_that_of_the_day():
+    asked = []
+
+    def table(tick):
+        asked.append(tick)
+        return ITEMS
+
+    living(Watchlist(table, SPACES), 3)
+    assert asked == [11, 35, 59]
