@@ -47,6 +47,29 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True)
+class ValidationRecord:
+    """One judgement of the candidate `version` against its `parent` before anybody sees it.
+
+    ``verdict`` is "pass", "fail" or "insufficient evidence". ``figures``: candidate less champion per page by every
+    estimator, with intervals; ``slices``: the same for each stress slice. ``rows``: the held-out pages it rests on.
+    """
+
+    tick: int
+    validation: str
+    version: int
+    parent: int
+    verdict: str
+    reason: str
+    rows: int
+    first_tick: int
+    last_tick: int
+    data_version: str
+    margin: float
+    figures: dict[str, float] = field(default_factory=dict)
+    slices: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RolloutRecord:
     """One step of a rollout: what became of the candidate `version` that would follow `parent`."""
 
@@ -70,7 +93,7 @@ class DayRecord:
     fired: dict[str, int]
 
 
-Record = TriggerRecord | TrainingRecord | RolloutRecord | DayRecord
+Record = TriggerRecord | TrainingRecord | ValidationRecord | RolloutRecord | DayRecord
 
 
 class Audit:
