@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.agents.base import Feedback, Keys
+from perennial.agents.base import Agent, Feedback, Keys
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.monitors import Monitor
@@ -17,7 +17,8 @@ from perennial.agents.lifecycle.rollout import Deployment, Served
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.lifecycle.timings import Timings
-from perennial.agents.lifecycle.training import TrainingJob
+from perennial.agents.lifecycle.training import Trained, TrainingJob
+from perennial.agents.lifecycle.validation import Case
 
 
 class World(Protocol):
@@ -102,7 +103,7 @@ class Loop:
             self.scorer.before(visits, served.decision.slates)
             answer = self.world.respond(visits, served.decision.slates)
             self.scorer.after(keys, answer)
-            self.log.append(as_feedback(keys, observations, served, answer), served.arm, served.revision)
+            served.log_into(self.log.append, as_feedback(keys, observations, served, answer))
 
     def _learn(self, tick: int) -> None:
         """Ask the strategy, and carry out what it orders."""
@@ -113,7 +114,23 @@ class Loop:
             with self.timings.measure(order.kind):
                 trained = self.training.run(order, self.log, self.deployment.champion, self.deployment.version)
             self.audit.write(trained.record, self.deployment.version, self.deployment.revision)
-            self.deployment.propose(trained)
+            self._propose(trained, tick)
+
+    def _propose(self, trained: Trained, tick: int) -> None:
+        """A candidate is judged on what was logged, and enters its rollout or not; an update serves already."""
+        serving, judged = self.deployment, None
+        if trained.agent is not None and trained.agent is not serving.champion:
+            judged = self.strategy.validation.judge(self._case(trained.agent, tick), self.log)
+        version = serving.propose(trained, self.strategy.validation.admits(judged))
+        if judged is not None:
+            self.audit.write(replace(judged, version=version or 0), serving.version, serving.revision)
+
+    def _case(self, candidate: Agent, tick: int) -> Case:
+        serving, training = self.deployment, self.training
+        items = training.items(tick) if callable(training.items) else training.items
+        return Case(
+            candidate, serving.champion, serving.version, items, training.spaces, serving.epsilon, serving.since, tick
+        )
 
     def _roll_out(self, pages: Feedback, tick: int) -> None:
         before = self.deployment.version, self.deployment.revision

@@ -71,7 +71,11 @@ class ValidationRecord:
 
 @dataclass(frozen=True)
 class RolloutRecord:
-    """One step of a rollout: what became of the candidate `version` that would follow `parent`."""
+    """One judgement of a rollout: what becomes of the candidate `version` that would follow `parent`.
+
+    ``verdict`` is "continue", "promote", "rollback" or "superseded" (it waited, and a newer one came). ``step`` and
+    ``share``: what the rollout was doing, and which share of the users the candidate served when it was judged.
+    """
 
     tick: int
     rollout: str
@@ -80,6 +84,9 @@ class RolloutRecord:
     verdict: str
     data_version: str
     evidence: dict[str, float] = field(default_factory=dict)
+    step: str = ""
+    share: float = 0.0
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -40,3 +40,8 @@ def parts_of(name: str, share: float) -> int:
     if not 0.0 <= share <= 1.0 or (share > 0 and parts == 0):
         raise ValueError(f"'{name}' must be 0 or a share from {1 / BUCKETS:g} to 1. Got {share!r}.")
     return parts
+
+
+def held_out(visits: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """bool, for each visit: whether it is kept from training. The same visits in all trainings of all runs."""
+    return buckets(visits, key_of("held out")) < parts_of("held_out", share)

@@ -9,6 +9,7 @@ from typing import Literal
 from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.hashing import held_out
 from perennial.agents.lifecycle.windows import Window
 
 Kind = Literal["fit", "update"]
@@ -17,13 +18,17 @@ Start = Literal["warm", "cold"]
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """Learn from `window` as of hour `tick`: "fit" a candidate, or "update" the champion in place."""
+    """Learn from `window` as of hour `tick`: "fit" a candidate, or "update" the champion in place.
+
+    ``held_out``: share of the visits that are kept from it, for the validation.
+    """
 
     kind: Kind
     window: Window
     start: Start
     reason: str
     tick: int
+    held_out: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class TrainingJob:
     def run(self, order: TrainingOrder, log: FeedbackLog, champion: Agent, version: int = 0) -> Trained:
         """Train as ordered. Whatever the agent raises is recorded, and the champion is as it was before."""
         pages = order.window.select(log, order.tick)
+        if order.held_out:
+            pages = pages.take(~held_out(pages.keys.visit, order.held_out))
         if len(pages) == 0:
             return Trained(None, self._record(order, log, pages, version, "no data", {}))
         learn = self._fit if order.kind == "fit" else self._update
@@ -106,7 +113,7 @@ class TrainingJob:
             kind=order.kind,
             start=order.start,
             reason=order.reason,
-            window=str(order.window),
+            window=f"{order.window}, {order.held_out:.0%} held out" if order.held_out else str(order.window),
             first_tick=int(ticks[0]) if len(ticks) else order.tick,
             last_tick=int(ticks[-1]) if len(ticks) else order.tick,
             rows=len(pages),

@@ -15,7 +15,7 @@ from perennial.agents.lifecycle import off_policy
 from perennial.agents.lifecycle.click_model import ClickModel
 from perennial.agents.lifecycle.decisions import ValidationRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
-from perennial.agents.lifecycle.hashing import buckets, key_of, parts_of
+from perennial.agents.lifecycle.hashing import held_out, parts_of
 from perennial.agents.lifecycle.off_policy import Value, Weighted
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.validation import number, one_of, whole
@@ -71,11 +71,6 @@ class NoValidation(Validation):
 
     def judge(self, case: Case, log: FeedbackLog) -> ValidationRecord | None:
         return None
-
-
-def held_out(visits: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
-    """bool, for each visit: whether it is kept from training. The same visits in all trainings of all runs."""
-    return buckets(visits, key_of("held out")) < parts_of("held_out", share)
 
 
 class OffPolicyValidation(Validation):

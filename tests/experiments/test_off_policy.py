@@ -41,7 +41,7 @@ def play(world: World, policy: Agent, days: int, others: tuple[Agent, ...] = ())
             expected.append(oracle.score(visits, agent.act(observations, keys).slates).clicks)
         served = Served(
             Decision(decision.slates, decision.slot_propensity), np.ones(len(keys), np.int32),
-            decision.extras["explored"], "champion", 0,
+            decision.extras["explored"],
         )  # fmt: skip
         parts.append(as_feedback(keys, observations, served, world.respond(visits, decision.slates)))
     return Feedback.concatenate(parts), [np.concatenate(expected) for expected in truth]

@@ -6,7 +6,8 @@ import pytest
 from perennial.agents.base import Agent, Decision, top_k
 from perennial.agents.exploring import Exploring
 from perennial.agents.lifecycle.feedback import FeedbackLog
-from perennial.agents.lifecycle.validation import SLICES, Case, NoValidation, OffPolicyValidation, held_out
+from perennial.agents.lifecycle.hashing import held_out
+from perennial.agents.lifecycle.validation import SLICES, Case, NoValidation, OffPolicyValidation
 from tests.agents.lifecycle.hand import wave
 from tests.agents.toy import toy_shop
 
