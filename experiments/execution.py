@@ -17,6 +17,7 @@ import numpy as np
 
 from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.lifecycle.decisions import Audit
+from perennial.agents.lifecycle.fairness import FairnessReport
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
@@ -63,7 +64,9 @@ def build(run: Run) -> Parts:
     world = make(run.world, "world", drift=make(run.drift, "drift"), reward=make(run.reward, "reward"), seed=run.seed)
     agent = partial(copy.deepcopy, make(run.agent, "agent"))
     training = TrainingJob(agent, items_of(world), Spaces(**world.sizes), seed_of(run, 0))
-    return Parts(world, training, make(run.strategy, "strategy"))
+    strategy = make(run.strategy, "strategy")
+    strategy.rollout.inform(world.audit_attributes)
+    return Parts(world, training, strategy)
 
 
 def items_of(world: World) -> Items | Callable[[int], Items]:
@@ -171,7 +174,8 @@ def _loop(run: Run, parts: Parts, registry: Registry) -> Loop:
     )
     log = FeedbackLog(run.history / "log", parts.training.spaces).fork(run.folder / "log")
     audit = Audit(run.folder / "decisions.jsonl")
-    return Loop(world, deployment, parts.strategy, parts.training, log, audit=audit, scorer=Scorer(Oracle(world)))
+    scorer, fairness = Scorer(Oracle(world)), FairnessReport(world.audit_attributes)
+    return Loop(world, deployment, parts.strategy, parts.training, log, audit=audit, scorer=scorer, fairness=fairness)
 
 
 def _result(run: Run, loop: Loop) -> Result:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Agent, Feedback, Keys
 from perennial.agents.lifecycle.decisions import Audit
+from perennial.agents.lifecycle.fairness import FairnessReport, NoFairness
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.rollout import Deployment, Served
@@ -71,6 +72,7 @@ class Loop:
     monitor: Monitor = field(default_factory=Monitor)
     audit: Audit = field(default_factory=Audit)
     scorer: Scorer = field(default_factory=NoScorer)
+    fairness: FairnessReport | NoFairness = field(default_factory=NoFairness)
     timings: Timings = field(default_factory=Timings)
 
     def run(self, first_tick: int, last_tick: int, progress: Callable[[int], object] | None = None) -> None:
@@ -85,6 +87,7 @@ class Loop:
             self._serve(tick - step + 1, tick)
             pages = self.log.close(tick)
             self.monitor.update(pages, tick)
+            self.fairness.update(pages)
             self._learn(tick)
             self._roll_out(pages, tick)
             if (tick + 1) % HOURS == 0:
@@ -141,6 +144,8 @@ class Loop:
         """Everything of the day goes to disk."""
         day = tick // HOURS
         self.deployment.end_day(tick)
+        for record in self.fairness.end_day(day, tick):
+            self.audit.write(record, self.deployment.version, self.deployment.revision)
         self.audit.end_day(day, tick, self.monitor.today.figures(), self.deployment.version, self.deployment.revision)
         with self.timings.measure("commit"):
             self.log.commit(day)

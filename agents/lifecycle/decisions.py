@@ -90,6 +90,23 @@ class RolloutRecord:
 
 
 @dataclass(frozen=True)
+class FairnessRecord:
+    """What all arms showed since hour `first_tick`, by audit attributes that no agent sees.
+
+    ``exposure_by_provider``: share of exposure over share of what was on offer; ``merit_by_provider``: over share of
+    clicks; ``ctr_by_group``: clicks per slot of each protected group. ``figures``: the worst of each.
+    """
+
+    tick: int
+    first_tick: int
+    figures: dict[str, float]
+    exposure_by_provider: list[float]
+    merit_by_provider: list[float]
+    ctr_by_group: list[float]
+    pages_by_group: list[float]
+
+
+@dataclass(frozen=True)
 class DayRecord:
     """The end of a day: the monitor's figures, and how often each trigger was asked and fired."""
 
@@ -100,7 +117,7 @@ class DayRecord:
     fired: dict[str, int]
 
 
-Record = TriggerRecord | TrainingRecord | ValidationRecord | RolloutRecord | DayRecord
+Record = TriggerRecord | TrainingRecord | ValidationRecord | RolloutRecord | FairnessRecord | DayRecord
 
 
 class Audit:
@@ -146,4 +163,6 @@ def _finite(value: Any) -> Any:
     """The same with NaN and infinities as None, which JSON can hold."""
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

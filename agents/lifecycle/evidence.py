@@ -83,10 +83,11 @@ class UserLedger:
         self._first("first_page_ctr", pages.keys.user_id[rows], candidate[rows], share)
         self._end_visits(pages, candidate, clicks)
 
-    def moments(self, metric: str) -> tuple[Moments, Moments]:
-        """The sums of a metric in the (candidate's, champion's) arm."""
+    def moments(self, metric: str, members: NDArray[np.bool_] | None = None) -> tuple[Moments, Moments]:
+        """The sums of a metric in the (candidate's, champion's) arm; of some users only, with `members` bool (U,)."""
         y, w = (COUNTED.index(name) for name in METRICS[metric])
-        candidate, champion = (Moments.of(self._sums[arm, y], self._sums[arm, w]) for arm in (1, 0))
+        sums = self._sums if members is None else self._sums[..., members[: self._sums.shape[2]]]
+        candidate, champion = (Moments.of(sums[arm, y], sums[arm, w]) for arm in (1, 0))
         return candidate, champion
 
     def users(self) -> tuple[int, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,9 @@ class Reading:
 
 class Guardrail(ABC):
     """Reads the evidence of one step of a rollout, as often as asked."""
+
+    def inform(self, audit: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027 - most ask for none
+        """Audit tables: ``protected`` (U,) of the users, ``provider`` (N,) of the items."""
 
     def begin(self, trial: Trial, share: float, alpha: float) -> None:  # noqa: B027 - most have nothing to prepare
         """A step begins in which the candidate serves `share` of the users; errors are to stay below `alpha`."""

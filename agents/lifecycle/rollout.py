@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -51,6 +52,9 @@ class Rollout(ABC):
     def name(self) -> str:
         """What the records call it."""
         return type(self).__name__
+
+    def inform(self, audit: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027 - most ask for none
+        """Audit tables for guardrails: ``protected`` (U,) of the users, ``provider`` (N,) of the items."""
 
     def begin(self, trial: Trial) -> None:  # noqa: B027 - some have nothing to prepare
         """A candidate enters."""

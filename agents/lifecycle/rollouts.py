@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,10 @@ class Staged(Rollout):
         self.examination = Examination() if examination is None else examination
 
     steps: int = 1
+
+    def inform(self, audit: Mapping[str, NDArray[Any]]) -> None:
+        for guardrail in self.guardrails:
+            guardrail.inform(audit)
 
     def begin(self, trial: Trial) -> None:
         self._trial, self._failure = trial, ""

@@ -121,6 +121,8 @@ def loop(folder, strategy, broken=(), world=None):
     folder.mkdir()
     world = world or Stall()
     registry = Registry(folder / "registry", code="test", seed=0)
+    people, goods = np.zeros(SPACES.n_users, np.int8), np.zeros(SPACES.n_items, np.int32)
+    strategy.rollout.inform({"protected": people, "provider": goods})
     return Loop(
         world,
         Deployment(begun(SPACES), strategy.rollout, registry, seed=2),
