@@ -40,11 +40,13 @@ class Rollout(ABC):
     """Judges a candidate hour by hour, from its registration to its promotion or its end.
 
     ``parts``: ten-thousandths of the users that the candidate serves now. ``shadow``: it decides on every page, unseen.
-    ``step``, ``reason``: what it is doing, and why it last judged as it did, for the records.
+    ``step``, ``reason``: what it is doing, and why it last judged as it did, for the records. ``keeps``: whether both
+    models of every verdict are to be kept, so that it can be judged by the truth afterwards.
     """
 
     parts: int = 0
     shadow: bool = False
+    keeps: bool = False
     step: str = ""
     reason: str = ""
 
@@ -256,6 +258,9 @@ class Deployment:
         verdict, evidence = self.rollout.judge(pages, tick)
         record = self._record(version, tick, verdict, evidence, self.rollout.reason)
         records.append(replace(record, step=step, share=share))
+        if verdict != "continue" and self.rollout.keeps:
+            self.registry.point(f"judged {version.version}", version.version, tick)
+            self.registry.point(f"judged {version.version} against", self.version, tick)
         if verdict == "promote":
             self._promote(floor, version, tick)
         if verdict != "continue":

@@ -46,6 +46,7 @@ class Staged(Rollout):
         self.examination = Examination() if examination is None else examination
 
     steps: int = 1
+    keeps = True
 
     def inform(self, audit: Mapping[str, NDArray[Any]]) -> None:
         for guardrail in self.guardrails:
