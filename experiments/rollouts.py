@@ -32,6 +32,8 @@ VISITS = 0.1
 TRAINING_DAYS = 7
 ALPHA = 0.05
 HORIZON = 5000.0
+HORIZON_PAGES = 20_000.0
+"""Visits, and pages, after which the sequences are narrowest."""
 MIN_USERS = 50
 LIFTS = (0.0, -0.05, 0.05, 0.1)
 CHUNK = 50
@@ -109,15 +111,26 @@ def by_visit(pages: Any, start: int, users: int) -> Visits:
 
 
 @dataclass(frozen=True)
-class Pool:
-    """What a user has come to by the end of each day: float64 (U, 7, days), and the first visit's day and value.
+class Arms:
+    """One arm of R repetitions at the end of each day: moments of clicks by visit and by page, float64 (R, days).
 
-    The seven: has come (0 or 1), clicks, visits, their products (yy, yw, ww), and the sum over visits of clicks^2.
-    ``pages`` (U, days). ``first_day`` (U,), days if never; ``first_value`` (U,) in [0, 1]: first-page clicks a slot.
+    ``squares``: the sum over visits of clicks^2.
+    """
+
+    by_visit: Moments
+    by_page: Moments
+    squares: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a user has come to by the end of each day: float64 (U, 10, days), and the first visit's day and value.
+
+    The ten: has come (0 or 1); clicks y and y^2; visits v, y v, v^2; pages p, y p, p^2; the sum over visits of
+    clicks^2. ``first_day`` (U,), days if never; ``first_value`` (U,) in [0, 1]: first-page clicks a slot.
     """
 
     sums: NDArray[np.float64]
-    pages: NDArray[np.float64]
     first_day: NDArray[np.int64]
     first_value: NDArray[np.float64]
     slots: int
@@ -129,36 +142,39 @@ class Pool:
         def total(values: Any) -> NDArray[np.float64]:
             return np.bincount(cell, values, size).reshape(visits.users, days).cumsum(axis=1)
 
-        y, w = total(visits.clicks), total(np.ones(len(visits.user)))
-        sums = np.stack([w > 0, y, w, y * y, y * w, w * w, total(visits.clicks**2)], axis=1)
+        y, v, p = total(visits.clicks), total(np.ones(len(visits.user))), total(visits.pages)
+        sums = np.stack([v > 0, y, y * y, v, y * v, v * v, p, y * p, p * p, total(visits.clicks**2)], axis=1)
         first_day, first_value = np.full(visits.users, days), np.zeros(visits.users)
         user, index = np.unique(visits.user, return_index=True)
         first_day[user], first_value[user] = visits.day[index], visits.first_clicks[index] / visits.slots
-        return Pool(sums, total(visits.pages), first_day, first_value, visits.slots)
+        return Pool(sums, first_day, first_value, visits.slots)
 
-    def drawn(self, counts: NDArray[np.float64]) -> tuple[Moments, NDArray[np.float64], NDArray[np.float64]]:
-        """(moments, sum of clicks^2 over visits, pages), (R, days), of arms with `counts` (R, U) of each user."""
+    def drawn(self, counts: NDArray[np.float64]) -> Arms:
+        """Arms with `counts` float64 (R, U) of each user."""
         users, kinds, days = self.sums.shape
         sums = (counts @ self.sums.reshape(users, -1)).reshape(-1, kinds, days)
-        return Moments(*(sums[:, n] for n in range(6))), sums[:, 6], counts @ self.pages
+        came, y, yy, v, yv, vv, p, yp, pp, squares = (sums[:, n] for n in range(kinds))
+        return Arms(Moments(came, y, v, yy, yv, vv), Moments(came, y, p, yy, yp, pp), squares)
 
 
 Verdicts = tuple[Bools, Bools]
 """(R, days): shown to be better, shown to be worse, at each look."""
 
 
-def mixture(candidate: Moments, champion: Moments) -> Verdicts:
-    """The normal-mixture sequence on clicks a visit, users as units."""
-    _, low, high = mixture_interval(candidate, champion, ALPHA, HORIZON, MIN_USERS)
+def mixture(candidate: Moments, champion: Moments, horizon: float) -> Verdicts:
+    """The normal-mixture sequence on a ratio, users as units."""
+    _, low, high = mixture_interval(candidate, champion, ALPHA, horizon, MIN_USERS)
     return low >= 0, high <= 0
 
 
-def repeated_z(candidate: Moments, champion: Moments, visits: tuple[Any, Any] | None = None) -> Verdicts:
-    """A z-test at every look as if it were the only one; with `visits`, as if visits were independent as well."""
-    means, variances = zip(*(arm.ratio() for arm in (candidate, champion)))
-    if visits is not None:
-        arms = zip(visits, (candidate, champion), means)
-        variances = tuple((squares / arm.w - mean**2) / arm.w for squares, arm, mean in arms)
+def repeated_z(candidate: Arms, champion: Arms, by_user: bool) -> Verdicts:
+    """A z-test of clicks a visit at every look as if it were the only one; if not `by_user`, also as if visits of one
+    user had nothing to do with each other."""
+    arms = candidate, champion
+    means, variances = zip(*(arm.by_visit.ratio() for arm in arms))
+    if not by_user:
+        rest = zip((arm.squares for arm in arms), (arm.by_visit.w for arm in arms), means)
+        variances = tuple((squares / visits - mean**2) / visits for squares, visits, mean in rest)
     with np.errstate(invalid="ignore", divide="ignore"):
         z = (means[0] - means[1]) / np.sqrt(variances[0] + variances[1])
     return z > 1.959964, z < -1.959964
@@ -228,13 +244,14 @@ def _chunk(pools: Any, users: int, size: int, share: float, rng: np.random.Gener
         np.stack([np.bincount(rng.integers(0, pool, n), minlength=pool) for n in arm]).astype(np.float64)
         for arm in (candidates, users - candidates)
     )
-    (one, squares1, pages1), (two, squares2, pages2) = (p.drawn(c) for p, c in zip(pools, counts))
-    impressions = (pages1 + pages2) * pools[0].slots
+    one, two = (p.drawn(c) for p, c in zip(pools, counts))
+    impressions = (one.by_page.w + two.by_page.w) * pools[0].slots
     rules: dict[str, Callable[[], Verdicts]] = {
-        "mixture": lambda: mixture(one, two),
-        "betting": lambda: betting(pools, counts, share, rng),
-        "z per user": lambda: repeated_z(one, two),
-        "z per visit": lambda: repeated_z(one, two, (squares1, squares2)),
+        "mixture, clicks a page": lambda: mixture(one.by_page, two.by_page, HORIZON_PAGES),
+        "mixture, clicks a visit": lambda: mixture(one.by_visit, two.by_visit, HORIZON),
+        "betting, first page": lambda: betting(pools, counts, share, rng),
+        "z, users as units": lambda: repeated_z(one, two, by_user=True),
+        "z, visits as units": lambda: repeated_z(one, two, by_user=False),
     }
     return {rule: first_verdict(judge(), impressions) for rule, judge in rules.items()}
 
@@ -276,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one_thread()
     parser = argparse.ArgumentParser(prog="perennial-rollouts", description=__doc__)
     parser.add_argument("--repetitions", type=int, default=2000, help="for each row (default 2000)")
-    parser.add_argument("--users", type=int, nargs="+", default=[4000, 40000], help="sizes of the shop that tests")
+    parser.add_argument("--users", type=int, nargs="+", default=[4000, 20_000], help="sizes of the shop that tests")
     parser.add_argument("--lifts", type=float, nargs="+", default=list(LIFTS), help="of the candidate")
     parser.add_argument("--share", type=float, default=0.5, help="of the users that meet it (default 0.5)")
     parser.add_argument("--pool", type=int, default=POOL, help=f"users recorded (default {POOL})")

@@ -30,22 +30,24 @@ def test_the_experiment_judges_as_the_lifecycle_does():
     log = shop_log()
     arm = np.arange(USERS) % 2 == 1
     pool = Pool.of(by_visit(log, 0, USERS), DAYS)
-    one, squares, pages = pool.drawn(arm[None].astype(np.float64))
-    two, *_ = pool.drawn((~arm[None]).astype(np.float64))
-    found = rollouts.mixture_interval(one, two, 0.05, 5000.0, 2)
-    ledger, sequence = UserLedger(), Mixture(alpha=0.05, horizon=5000.0, min_users=2)
+    one, two = (pool.drawn(rows[None].astype(np.float64)) for rows in (arm, ~arm))
+    by_visit_found = rollouts.mixture_interval(one.by_visit, two.by_visit, 0.05, 5000.0, 2)
+    by_page_found = rollouts.mixture_interval(one.by_page, two.by_page, 0.05, 5000.0, 2)
+    ledger = UserLedger()
     for day in range(DAYS):
         today = log.take(log.keys.tick // 24 == day)
         ledger.add(today, arm[today.keys.user_id])
-        estimate = sequence.estimate(ledger)
-        np.testing.assert_allclose(
-            [part[0, day] for part in found], [estimate.difference, estimate.low, estimate.high], rtol=1e-9
-        )
+        for metric, found in (("clicks_per_visit", by_visit_found), ("clicks_per_page", by_page_found)):
+            told = Mixture(metric, alpha=0.05, horizon=5000.0, min_users=2).estimate(ledger)
+            np.testing.assert_allclose(
+                [part[0, day] for part in found], [told.difference, told.low, told.high], rtol=1e-9
+            )
     arms, values = ledger.firsts("first_page_ctr")
     assert sorted(values) == pytest.approx(sorted(pool.first_value[pool.first_day < DAYS]))
-    assert pages[0, -1] == arm[log.keys.user_id].sum()
+    assert one.by_page.w[0, -1] == arm[log.keys.user_id].sum()
     assert len(arms) == (pool.first_day < DAYS).sum()
-    assert squares.shape == (1, DAYS)
+    clicks = np.bincount(np.unique(log.keys.visit, return_inverse=True)[1], log.clicked.sum(axis=1))
+    assert one.squares[0, -1] + two.squares[0, -1] == (clicks**2).sum()
 
 
 def crowd(users: int = 600, days: int = 30) -> Visits:
@@ -65,15 +67,16 @@ def test_equal_arms_are_seldom_told_apart_and_a_lift_is_seen():
     visits = crowd()
     equal = repeat(visits, 0.0, 2000, 200, seed=0)
     errors = {rule: (found.day < 30).mean() for rule, found in equal.items()}
-    assert errors["mixture"] <= 0.05
-    assert errors["betting"] <= 0.08  # 5 % and three standard errors of 200 repetitions
-    assert errors["z per visit"] > errors["z per user"] > 0.12
+    assert errors["mixture, clicks a visit"] <= 0.05
+    assert errors["mixture, clicks a page"] <= 0.05
+    assert errors["betting, first page"] <= 0.08  # 5 % and three standard errors of 200 repetitions
+    assert errors["z, visits as units"] > errors["z, users as units"] > 0.12
     better = repeat(visits, 0.3, 2000, 50, seed=0)
-    assert better["mixture"].better.mean() > 0.9
-    assert np.isfinite(better["mixture"].impressions[better["mixture"].better]).all()
+    assert better["mixture, clicks a visit"].better.mean() > 0.9
+    assert np.isfinite(better["mixture, clicks a visit"].impressions[better["mixture, clicks a visit"].better]).all()
     worse = repeat(visits, -0.3, 2000, 50, seed=0)
-    assert not worse["mixture"].better.any()
-    assert (worse["mixture"].day < 30).mean() > 0.9
+    assert not worse["mixture, clicks a visit"].better.any()
+    assert (worse["mixture, clicks a visit"].day < 30).mean() > 0.9
 
 
 def test_thinning_takes_the_share_it_says():
@@ -102,7 +105,10 @@ def test_the_first_verdict_ends_the_test():
 def test_the_table_says_how_sure_it_is(capsys):
     outcomes = {(0.0, 300): repeat(crowd(users=200), 0.0, 300, 20, seed=4)}
     rows = table(outcomes).texts()
-    assert [row[2] for row in rows] == ["mixture", "betting", "z per user", "z per visit"]
+    assert [row[2] for row in rows] == [
+        "mixture, clicks a page", "mixture, clicks a visit", "betting, first page", "z, users as units",
+        "z, visits as units",
+    ]  # fmt: skip
     assert rows[0][:2] == ["equal", "300"]
     assert "[" in rows[0][3]
 
