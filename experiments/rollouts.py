@@ -99,15 +99,16 @@ def by_visit(pages: Any, start: int, users: int) -> Visits:
     keys, clicks = pages.keys, pages.clicked.sum(axis=1)
     _, first, at = np.unique(keys.visit, return_index=True, return_inverse=True)
     opening = keys.page == 0
-    parts = [
-        keys.user_id[first].astype(np.int64),
-        keys.tick[first] // 24 - start,
-        np.bincount(at),
-        np.bincount(at, clicks).astype(np.int64),
-        np.bincount(at[opening], clicks[opening], len(first)).astype(np.int64),
-    ]
     order = np.argsort(keys.tick[first], kind="stable")
-    return Visits(*(part[order] for part in parts), users, pages.clicked.shape[1])
+    return Visits(
+        user=keys.user_id[first][order].astype(np.int64),
+        day=keys.tick[first][order] // 24 - start,
+        pages=np.bincount(at)[order],
+        clicks=np.bincount(at, clicks)[order].astype(np.int64),
+        first_clicks=np.bincount(at[opening], clicks[opening], len(first))[order].astype(np.int64),
+        users=users,
+        slots=pages.clicked.shape[1],
+    )
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,12 @@ def repeated_z(candidate: Arms, champion: Arms, by_user: bool) -> Verdicts:
     return z > 1.959964, z < -1.959964
 
 
-def betting(pools: tuple[Pool, Pool], counts: tuple[Any, Any], share: float, rng: np.random.Generator) -> Verdicts:
+def betting(
+    pools: Sequence[Pool], counts: Sequence[NDArray[np.float64]], share: float, rng: np.random.Generator
+) -> Verdicts:
     """The betting sequence on the first page of each user's first visit, in the order in which users come."""
-    better, worse = [], []
+    better: list[Bools] = []
+    worse: list[Bools] = []
     days = pools[0].sums.shape[2]
     for drawn in zip(*counts):
         users = [np.repeat(np.arange(len(n)), n.astype(np.int64)) for n in drawn]

@@ -63,7 +63,8 @@ def slot_weights(
     matched = pages.slates == slates
     if served is None:
         return np.where(matched & pages.explored[:, None], 1.0 / chance, 0.0)
-    return matched / ((1.0 - epsilon) * (served == slates) + chance)
+    weights: Floats = matched / ((1.0 - epsilon) * (served == slates) + chance)
+    return weights
 
 
 def cascade_weights(pages: Feedback, target: Agent) -> Floats:

@@ -25,7 +25,7 @@ SATURDAY, EPOCH_WEEKDAY = 5, 4  # days count from 2010-01-01, a Friday
 
 SLICES: dict[str, Slices] = {
     "first pages": lambda pages, items: pages.keys.page == 0,
-    "new visitors": lambda pages, items: (pages.observations["history"] < 0).all(axis=1),
+    "new visitors": lambda pages, items: np.all(pages.observations["history"] < 0, axis=1),
     "weekend": lambda pages, items: (pages.keys.tick // HOURS + EPOCH_WEEKDAY) % 7 >= SATURDAY,
 }
 """Name of a stress slice: which pages belong to it, bool (P,), by what was known before they were served."""
@@ -245,7 +245,7 @@ class _Policy:
 
 
 def _cut(data: Weighted, rows: NDArray[np.bool_]) -> Weighted:
-    return Weighted(*(part[rows] for part in (data.weights, data.earned, data.predicted, data.target, data.users)))
+    return Weighted(data.weights[rows], data.earned[rows], data.predicted[rows], data.target[rows], data.users[rows])
 
 
 def _by_category(case: Case, pages: Feedback) -> dict[str, NDArray[np.bool_]]:
