@@ -128,8 +128,8 @@ class Examination:
     def examine(self, trial: Trial, pages: Feedback) -> str:
         """What is wrong with the candidate, on pages just served; empty if nothing is."""
         for name, array in trial.candidate.state().items():
-            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-                return f"not finite: {name}"
+            if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
+                return f"not a number: {name}"
         if trial.same:
             return "stale: its parameters are the champion's"
         if 0 <= trial.trained_until < trial.tick - self.max_age_hours:

@@ -75,7 +75,8 @@ def cascade_weights(pages: Feedback, target: Agent) -> Floats:
     not know its propensities.
     """
     propensity = target.slate_propensity(pages.observations, pages.keys, pages.slates)
-    return np.cumprod(propensity / pages.slot_propensity, axis=1)
+    weights: Floats = np.cumprod(propensity / pages.slot_propensity, axis=1)
+    return weights
 
 
 def slate_weights(pages: Feedback, target: Agent) -> Floats:

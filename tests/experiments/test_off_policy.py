@@ -94,8 +94,8 @@ def coverage(count: int) -> dict[str, float]:
 
 
 def test_intervals_cover_the_oracles_value_in_a_few_repetitions():
-    """48 repetitions tell 95 % from 80 % or less, no more; the thousand below tell the rest."""
-    assert min(coverage(48).values()) > 0.85
+    """32 repetitions tell 95 % from 80 % or less, no more; the thousand below tell the rest."""
+    assert min(coverage(32).values()) > 0.84
 
 
 @pytest.mark.slow

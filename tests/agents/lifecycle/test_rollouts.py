@@ -175,7 +175,7 @@ def test_a_broken_model_meets_nobody(tmp_path, kind, broken):
     stage.run(3)
     (only,) = stage.records
     expected = {
-        "nan": "not finite: weights", "constant": "constant: the same slots on every page", "slow": "too slow",
+        "nan": "not a number: weights", "constant": "constant: the same slots on every page", "slow": "too slow",
         "raises": "fails: RuntimeError: out of memory", "invalid": r"fails: ValueError: 'slates' must lie in [0, 6)",
         "stale": "stale: it learned until hour 23", "unchanged": "stale: its parameters are the champion's",
     }  # fmt: skip
