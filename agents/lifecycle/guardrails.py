@@ -114,6 +114,15 @@ class LatencyGuardrail(Guardrail):
         return Reading(reason, {"latency_ms": self._latency, "latency_max_ms": self.max_ms})
 
 
+def _nans(agent: Agent) -> set[str]:
+    """The arrays of an agent's state that hold NaN; some keep one on purpose, as a generator's unset second normal."""
+    return {
+        name
+        for name, array in agent.state().items()
+        if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any()
+    }
+
+
 class Examination:
     """Looks at a candidate before its first visitor: what is broken in itself needs no visitor to show it.
 
@@ -127,9 +136,8 @@ class Examination:
 
     def examine(self, trial: Trial, pages: Feedback) -> str:
         """What is wrong with the candidate, on pages just served; empty if nothing is."""
-        for name, array in trial.candidate.state().items():
-            if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
-                return f"not a number: {name}"
+        if fresh := sorted(_nans(trial.candidate) - _nans(trial.champion)):
+            return f"not a number: {', '.join(fresh)}"
         if trial.same:
             return "stale: its parameters are the champion's"
         if 0 <= trial.trained_until < trial.tick - self.max_age_hours:

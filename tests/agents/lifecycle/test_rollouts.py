@@ -196,6 +196,15 @@ def test_a_model_as_bad_as_chance_never_gets_past_its_first_step(tmp_path, kind)
         assert {r.step for r in stage.records} == {"examination", "canary 1 of 3" if kind == "canary" else "a/b test"}
 
 
+def test_a_nan_that_the_champion_keeps_too_breaks_nothing(tmp_path):
+    stage = Stage(tmp_path, ABTest(max_hours=24))
+    candidate = Ranker(0.5, seed=1)
+    for agent in (stage.champion, candidate):
+        agent.weights = np.append(agent.weights, np.nan)  # of no item
+    stage.propose(candidate)
+    assert [step.step for step in stage.run(2)] == ["examination", "a/b test"]
+
+
 def test_one_that_breaks_while_it_serves_costs_no_page(tmp_path):
     stage = Stage(tmp_path, canary(shares=(0.5, 0.6), tolerances=(0.01, 0.01)))
     stage.propose(Ranker(0.5, seed=1, broken="raises later"))
