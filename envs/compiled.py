@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba import config, njit
+import numba
+from numba import njit
 
 HERE = Path(__file__).parent
+config: Any = numba.config
 
 
 def _digest() -> str:

@@ -111,7 +111,7 @@ def serve(world: World, agent: Agent, pages: int, tick: int) -> Feedback:
             decision = agent.act(observations, keys)
             version, explored = np.zeros(len(keys), np.int32), np.zeros(len(keys), np.bool_)
             answer = world.respond(visits, decision.slates)
-            parts.append(as_feedback(keys, observations, Served(decision, version, explored, "champion", 0), answer))
+            parts.append(as_feedback(keys, observations, Served(decision, version, explored), answer))
         tick += 1
     served = Feedback.concatenate(parts)
     order = np.lexsort((served.keys.page, served.keys.visit, served.keys.tick))

@@ -166,5 +166,5 @@ class LoggedPopular(Comparator):
             self._served = {d: pages for d, pages in self._served.items() if d >= day - self._days}
             if self._served:
                 self._agent.fit(Feedback.concatenate([page for pages in self._served.values() for page in pages]))
-        served = Served(self._decision, nobody, nobody.astype(np.bool_), "champion", 0)
+        served = Served(self._decision, nobody, nobody.astype(np.bool_))
         self._served.setdefault(day, []).append(as_feedback(keys, observations, served, answer))

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from perennial.agents.base import Agent, Items, Spaces
 from perennial.agents.lifecycle.decisions import TrainingRecord
+from perennial.agents.lifecycle.fairness import FairnessReport
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.registry import Registry
@@ -71,7 +72,9 @@ def build(run: Run) -> Parts:
     agent = partial(copy.deepcopy, make(run.agent, "agent"))
     training = TrainingJob(agent, items_of(world), Spaces(**world.sizes), seed_of(run, 0))
     delivery = Delivery(make(run.feedback, "feedback"), run.seed, world.reward)
-    return Parts(world, training, make(run.strategy, "strategy"), delivery)
+    strategy = make(run.strategy, "strategy")
+    strategy.rollout.inform(world.audit_attributes)
+    return Parts(world, training, strategy, delivery)
 
 
 def items_of(world: World) -> Items | Callable[[int], Items]:
@@ -108,11 +111,12 @@ def _live_through_history(run: Run, advance: Advance) -> None:
             return
         if not resuming.interrupted(draft, run.history.name):
             resuming.empty(draft)
-        loop = resuming.live(_history_site(run, draft), partial(_begin_history, run), days, advance)
+        site = _history_site(run, draft)
+        loop = resuming.live(site, partial(_begin_history, run), days, advance)
         loop.deployment.registry.close()
         with resuming.told(draft):
             loop.log.compact()
-            for name, saved in ((DELIVERY, loop.delivery.save()), (WORLD, loop.world.save())):
+            for name, saved in ((DELIVERY, loop.delivery.save()), (WORLD, site.world.save())):
                 arrays: dict[str, Any] = saved
                 np.savez(draft / name, **arrays)
             shutil.rmtree(draft / resuming.CHECKPOINT)
@@ -213,10 +217,14 @@ def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
     before, floor = window.start * HOURS - 1, seed_of(run, 1)
     deployment = Deployment(agent, strategy.rollout, site.registry, window.exploration, floor, before, training)
     monitor = Monitor(watchlist=Watchlist(site.training.items, site.training.spaces, declared_latency()))
-    scorer, delivery = Scorer(site.truth), parts.delivery
     return {
-        "deployment": deployment, "strategy": strategy, "monitor": monitor, "scorer": scorer, "delivery": delivery
-    }  # fmt: skip
+        "deployment": deployment,
+        "strategy": strategy,
+        "monitor": monitor,
+        "scorer": Scorer(site.truth),
+        "fairness": FairnessReport(site.world.audit_attributes),
+        "delivery": parts.delivery,
+    }
 
 
 def _first(run: Run, training: TrainingJob) -> tuple[Agent, TrainingRecord]:

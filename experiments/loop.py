@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.agents.base import Feedback, Keys
+from perennial.agents.base import Agent, Feedback, Keys
 from perennial.agents.lifecycle.checkpoint import Checkpoint, NoCheckpoint
-from perennial.agents.lifecycle.decisions import Audit
+from perennial.agents.lifecycle.decisions import Audit, Record
+from perennial.agents.lifecycle.fairness import FairnessReport, NoFairness
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.rollout import Deployment, Served
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.lifecycle.timings import Timings
-from perennial.agents.lifecycle.training import TrainingJob
+from perennial.agents.lifecycle.training import Trained, TrainingJob
+from perennial.agents.lifecycle.validation import Case
 from perennial.experiments.delivery import Delivery
 
 
@@ -76,6 +79,7 @@ class Loop:
     monitor: Monitor = field(default_factory=Monitor)
     audit: Audit = field(default_factory=Audit)
     scorer: Scorer = field(default_factory=NoScorer)
+    fairness: FairnessReport | NoFairness = field(default_factory=NoFairness)
     timings: Timings = field(default_factory=Timings)
     delivery: Delivery = field(default_factory=Delivery)
     checkpoint: Checkpoint | NoCheckpoint = field(default_factory=NoCheckpoint)
@@ -93,6 +97,7 @@ class Loop:
             self.delivery.deliver(self.log, tick - step + 1, tick)
             pages = self.log.close(tick)
             self.monitor.update(pages, tick, self.log.converted())
+            self.fairness.update(pages)
             self._learn(tick)
             self._roll_out(pages, tick)
             if (tick + 1) % HOURS == 0:
@@ -112,7 +117,7 @@ class Loop:
             answer = self.world.respond(visits, served.decision.slates)
             self.scorer.after(keys, answer)
             pages = as_feedback(keys, observations, served, answer)
-            self.delivery.send(self.log, pages, served.arm, served.revision)
+            served.log_into(partial(self.delivery.send, self.log), pages)
 
     def _learn(self, tick: int) -> None:
         """Ask the strategy, and carry out what it orders."""
@@ -123,7 +128,23 @@ class Loop:
             with self.timings.measure(order.kind):
                 trained = self.training.run(order, self.log, self.deployment.champion, self.deployment.version)
             self.audit.write(trained.record, self.deployment.version, self.deployment.revision)
-            self.deployment.propose(trained)
+            self._propose(trained, tick)
+
+    def _propose(self, trained: Trained, tick: int) -> None:
+        """A candidate is judged on what was logged, and enters its rollout or not; an update serves already."""
+        serving, judged = self.deployment, None
+        if trained.agent is not None and trained.agent is not serving.champion:
+            judged = self.strategy.validation.judge(self._case(trained.agent, tick), self.log)
+        version = serving.propose(trained, self.strategy.validation.admits(judged))
+        if judged is not None:
+            self.audit.write(replace(judged, version=version or 0), serving.version, serving.revision)
+
+    def _case(self, candidate: Agent, tick: int) -> Case:
+        serving, training = self.deployment, self.training
+        items = training.items(tick) if callable(training.items) else training.items
+        return Case(
+            candidate, serving.champion, serving.version, items, training.spaces, serving.epsilon, serving.since, tick
+        )
 
     def _roll_out(self, pages: Feedback, tick: int) -> None:
         before = self.deployment.version, self.deployment.revision
@@ -135,8 +156,9 @@ class Loop:
         day = tick // HOURS
         self.deployment.end_day(tick)
         version, revision = self.deployment.version, self.deployment.revision
-        for alert in self.monitor.alerts:
-            self.audit.write(alert, version, revision)
+        records: list[Record] = [*self.monitor.alerts, *self.fairness.end_day(day, tick)]
+        for record in records:
+            self.audit.write(record, version, revision)
         self.audit.end_day(day, tick, self.monitor.figures(), version, revision)
         with self.timings.measure("commit"):
             self.log.commit(day)

@@ -93,7 +93,7 @@ def _serve(world: World, agent: Agent, first: int, end: int) -> Iterator[Feedbac
         decision = agent.act(seen, keys)
         answer = world.respond(visits, decision.slates)
         no = np.zeros(len(keys), np.int32)
-        yield as_feedback(keys, seen, Served(decision, no, no.astype(np.bool_), "champion", 0), answer)
+        yield as_feedback(keys, seen, Served(decision, no, no.astype(np.bool_)), answer)
 
 
 def recorded(

@@ -18,7 +18,7 @@ from perennial.agents.lifecycle.decisions import read_lines
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry, content_hash
 from perennial.agents.lifecycle.shelves import Version
-from perennial.agents.lifecycle.training import TrainingOrder, state_hash, within
+from perennial.agents.lifecycle.training import TrainingOrder, chosen, state_hash
 from perennial.agents.lifecycle.windows import AllDays
 from perennial.experiments import execution, results, resuming
 from perennial.experiments import run as runs
@@ -102,9 +102,9 @@ def _train(records: Records, told: dict[str, Any], champion: Agent) -> tuple[Age
     as_of = min(told["tick"] // HOURS, records.log.last_day)
     offered: Feedback = records.log.between(told["first_tick"], told["last_tick"], as_of)
     order = TrainingOrder(
-        told["kind"], AllDays(), told["start"], told["reason"], told["tick"], told["budget"]
+        told["kind"], AllDays(), told["start"], told["reason"], told["tick"], told["budget"], told["held_out"]
     )  # the window is spent: its hours are known
-    pages = within(order.budget, offered, told["seed"])
+    pages = chosen(order, offered, told["seed"])
     agent, _ = records.training.learn(order, pages, champion)
     return agent, records.log.version_of(offered, as_of) == told["data_version"]
 

@@ -48,6 +48,16 @@ def t_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
+def share_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
+    """The exact interval of a share (Clopper and Pearson 1934): `hits` of `n` independent trials."""
+    if not 0 <= hits <= n or n < 1:
+        raise ValueError(f"'hits' must lie between 0 and 'n' >= 1. Got {hits} of {n}.")
+    tail = (1 - confidence) / 2
+    low = float(stats.beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
+    high = float(stats.beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return Interval(hits / n, low, high, n)
+
+
 def paired_interval(treated: ArrayLike, control: ArrayLike, confidence: float = 0.95) -> Interval:
     """The paired t interval of treated - control; entry i of both comes from seed i."""
     first, second = _paired(treated, control)

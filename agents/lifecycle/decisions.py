@@ -48,13 +48,41 @@ class TrainingRecord:
     figures: dict[str, float] = field(default_factory=dict)
     error: str = ""
     budget: int | None = None
+    held_out: float = 0.0
     seed: int = 0
     result: str = ""
 
 
 @dataclass(frozen=True)
+class ValidationRecord:
+    """One judgement of the candidate `version` against its `parent` before anybody sees it.
+
+    ``verdict`` is "pass", "fail" or "insufficient evidence". ``figures``: candidate less champion per page by every
+    estimator, with intervals; ``slices``: the same for each stress slice. ``rows``: the held-out pages it rests on.
+    """
+
+    tick: int
+    validation: str
+    version: int
+    parent: int
+    verdict: str
+    reason: str
+    rows: int
+    first_tick: int
+    last_tick: int
+    data_version: str
+    margin: float
+    figures: dict[str, float] = field(default_factory=dict)
+    slices: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RolloutRecord:
-    """One step of a rollout: what became of the candidate `version` that would follow `parent`."""
+    """One judgement of a rollout: what becomes of the candidate `version` that would follow `parent`.
+
+    ``verdict`` is "continue", "promote", "rollback" or "superseded" (it waited, and a newer one came). ``step`` and
+    ``share``: what the rollout was doing, and which share of the users the candidate served when it was judged.
+    """
 
     tick: int
     rollout: str
@@ -63,6 +91,26 @@ class RolloutRecord:
     verdict: str
     data_version: str
     evidence: dict[str, float] = field(default_factory=dict)
+    step: str = ""
+    share: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FairnessRecord:
+    """What all arms showed since hour `first_tick`, by audit attributes that no agent sees.
+
+    ``exposure_by_provider``: share of exposure over share of what was on offer; ``merit_by_provider``: over share of
+    clicks; ``ctr_by_group``: clicks per slot of each protected group. ``figures``: the worst of each.
+    """
+
+    tick: int
+    first_tick: int
+    figures: dict[str, float]
+    exposure_by_provider: list[float]
+    merit_by_provider: list[float]
+    ctr_by_group: list[float]
+    pages_by_group: list[float]
 
 
 @dataclass(frozen=True)
@@ -97,7 +145,7 @@ class DayRecord:
     fired: dict[str, int]
 
 
-Record = TriggerRecord | TrainingRecord | RolloutRecord | AlertRecord | DayRecord
+Record = TriggerRecord | TrainingRecord | ValidationRecord | RolloutRecord | FairnessRecord | AlertRecord | DayRecord
 
 
 class Audit:
@@ -171,4 +219,6 @@ def _finite(value: Any) -> Any:
     """The same with NaN and infinities as None, which JSON can hold."""
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

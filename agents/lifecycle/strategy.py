@@ -6,8 +6,9 @@ from perennial.agents.lifecycle.decisions import TriggerRecord
 from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.rollout import Rollout
 from perennial.agents.lifecycle.tables import HOURS
-from perennial.agents.lifecycle.training import Start, TrainingOrder
+from perennial.agents.lifecycle.training import Kind, Start, TrainingOrder
 from perennial.agents.lifecycle.triggers import Trigger
+from perennial.agents.lifecycle.validation import NoValidation, Validation
 from perennial.agents.lifecycle.windows import Fresh, Window
 
 
@@ -20,6 +21,7 @@ class Strategy:
         start: "warm" goes on from the champion, "cold" forgets first.
         update: when the champion learns in place from the pages logged since it last did.
         rollout: how a candidate comes to serve.
+        validation: what judges a candidate before its rollout, and which visits are kept from training for it.
         step_hours: how often it looks and may order something, a divisor of 24. What serves stays as it is in between.
         budget: the most pages a fit learns from, drawn evenly from its window; None: all of them.
     """
@@ -33,6 +35,7 @@ class Strategy:
         start: Start = "warm",
         step_hours: int = 1,
         budget: int | None = None,
+        validation: Validation | None = None,
     ) -> None:
         if start not in ("warm", "cold"):
             raise ValueError(f"'start' must be 'warm' or 'cold'. Got {start!r}.")
@@ -47,6 +50,7 @@ class Strategy:
         self.trigger, self.window, self.update, self.rollout = trigger, window, update, rollout
         if budget is not None and budget < 1:
             raise ValueError(f"'budget' must be at least 1 page, or None for all. Got {budget}.")
+        self.validation = NoValidation() if validation is None else validation
         self.step_hours, self.budget = step_hours, budget
         self.start: Start = start
         self.records: list[TriggerRecord] = []
@@ -61,10 +65,15 @@ class Strategy:
         self.records = [update, fit]
         orders = []
         if update.fired:
-            orders.append(TrainingOrder("update", Fresh(self._fresh_from), "warm", update.reason, tick))
+            orders.append(self._order("update", Fresh(self._fresh_from), "warm", update.reason, tick))
             self._fresh_from = tick + 1
             self.update.reset(tick)
         if fit.fired:
-            orders.append(TrainingOrder("fit", self.window, self.start, fit.reason, tick, self.budget))
+            orders.append(self._order("fit", self.window, self.start, fit.reason, tick, self.budget))
             self.trigger.reset(tick)
         return orders
+
+    def _order(
+        self, kind: Kind, window: Window, start: Start, reason: str, tick: int, budget: int | None = None
+    ) -> TrainingOrder:
+        return TrainingOrder(kind, window, start, reason, tick, budget, self.validation.held_out)

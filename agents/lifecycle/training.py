@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.hashing import held_out
 from perennial.agents.lifecycle.windows import Window
 
 Kind = Literal["fit", "update"]
@@ -25,6 +26,7 @@ class TrainingOrder:
     """Learn from `window` as of hour `tick`: "fit" a candidate, or "update" the champion in place.
 
     ``budget``: the most pages to learn from, drawn evenly from the window; None: all of them.
+    ``held_out``: share of the visits that are kept from it, for the validation.
     """
 
     kind: Kind
@@ -33,6 +35,7 @@ class TrainingOrder:
     reason: str
     tick: int
     budget: int | None = None
+    held_out: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class TrainingJob:
     def run(self, order: TrainingOrder, log: FeedbackLog, champion: Agent, version: int = 0) -> Trained:
         """Train as ordered. Whatever the agent raises is recorded, and the champion is as it was before."""
         offered = order.window.select(log, order.tick)
-        pages = within(order.budget, offered, self.seed_of(order))
+        pages = chosen(order, offered, self.seed_of(order))
         note = partial(self._record, order, log.version_of(offered), offered, len(pages), version)
         if len(pages) == 0:
             return Trained(None, note("no data"))
@@ -143,13 +146,20 @@ class TrainingJob:
             figures={name: float(value) for name, value in figures.items()},
             error=error,
             budget=order.budget,
+            held_out=order.held_out,
             seed=self.seed_of(order),
             result=result,
         )
 
 
-def within(budget: int | None, pages: Feedback, seed: int) -> Feedback:
-    """At most `budget` of the `pages`, each as likely as any other, in their order."""
+def chosen(order: TrainingOrder, offered: Feedback, seed: int) -> Feedback:
+    """What an order learns from of the pages `offered` by its window, in their order.
+
+    Without the visits held out; at most its budget, each page as likely as any other.
+    """
+    pages, budget = offered, order.budget
+    if order.held_out:
+        pages = pages.take(~held_out(pages.keys.visit, order.held_out))
     if budget is None or len(pages) <= budget:
         return pages
     rows = np.random.default_rng([seed, budget]).choice(len(pages), budget, replace=False)

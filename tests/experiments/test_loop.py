@@ -13,9 +13,12 @@ from perennial.agents.lifecycle.detectors import PageHinkley
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
+from perennial.agents.lifecycle.rollouts import Canary
+from perennial.agents.lifecycle.sequential import Mixture
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob
 from perennial.agents.lifecycle.triggers import Drift, Never, Schedule
+from perennial.agents.lifecycle.validation import OffPolicyValidation
 from perennial.agents.lifecycle.windows import LastDays
 from perennial.agents.popular import Popular
 from perennial.envs import World
@@ -118,6 +121,8 @@ def loop(folder, strategy, broken=(), world=None):
     folder.mkdir()
     world = world or Stall()
     registry = Registry(folder / "registry", code="test", seed=0)
+    people, goods = np.zeros(SPACES.n_users, np.int8), np.zeros(SPACES.n_items, np.int32)
+    strategy.rollout.inform({"protected": people, "provider": goods})
     return Loop(
         world,
         Deployment(begun(SPACES), strategy.rollout, registry, seed=2),
@@ -239,6 +244,40 @@ def test_the_shop_itself_goes_round(tmp_path):
     ]
     assert np.nanmin(pages.slot_propensity) > 0
     assert set(pages.version.tolist()) == {1, 2}
+
+
+def test_a_candidate_is_validated_then_served_to_some_and_the_trail_says_so(tmp_path):
+    world = World(seed=1, n_users=200, n_items=150, visits_per_day=60)
+    spaces = Spaces(**world.sizes)
+    validation = OffPolicyValidation(days=2, matured_hours=0, held_out=0.5, min_effective=1e6)
+    sequence = Mixture(horizon=500, min_users=5)
+    rollout = Canary((0.3, 0.6), (0.9, 0.8), min_hours=24, max_hours=48, sequence=sequence)
+    strategy = Strategy(Schedule(days=1), LastDays(2), Never(), rollout, "cold", step_hours=24, validation=validation)
+    training = TrainingJob(Popular, world.items, spaces)
+    start = world.day_of("2019-09-01")
+    running = Loop(
+        world,
+        Deployment(training.fresh(), rollout, Registry(tmp_path / "registry", "test", 0), 0.1, tick=start * 24 - 1),
+        strategy,
+        training,
+        FeedbackLog(tmp_path / "log", spaces),
+        audit=Audit(tmp_path / "decisions.jsonl"),
+    )
+    running.run(start * 24, (start + 5) * 24 - 1)
+    judged = decisions(tmp_path, "validation")
+    assert [line["version"] for line in judged] == [2, 3, 4, 5, 6]
+    assert {line["verdict"] for line in judged} == {"insufficient evidence"}
+    assert 0.3 < judged[0]["rows"] / len(running.log.read(start, start)) < 0.7
+    trained = decisions(tmp_path, "training")[0]
+    assert trained["window"] == "last 2 days, 50% held out"
+    assert trained["rows"] + judged[0]["rows"] == len(running.log.read(start, start))
+    steps = [(line["version"], line["step"], line["verdict"]) for line in decisions(tmp_path, "rollout")]
+    assert steps[0] == (2, "examination", "continue")
+    assert (2, "canary 1 of 2", "continue") in steps
+    served = running.log.read(start, start + 4)
+    shares = [(served.version[served.keys.tick // 24 == start + day] == 2).mean() for day in range(2)]
+    assert shares[0] == 0.0
+    assert 0.05 < shares[1] < 0.6
 
 
 def test_whole_days_are_asked_for(tmp_path):

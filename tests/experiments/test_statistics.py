@@ -73,3 +73,12 @@ def test_refusals_name_the_argument() -> None:
         statistics.t_interval([1.0, float("nan")])
     with pytest.raises(ValueError, match="'confidence' must lie in"):
         statistics.t_interval([1.0, 2.0], confidence=95)
+
+
+def test_the_interval_of_a_share_is_exact() -> None:
+    """Clopper and Pearson for 0 of 10 and 3 of 10, from the tables: 0 to 30.85 %, 6.67 to 65.25 %."""
+    none, some = statistics.share_interval(0, 10), statistics.share_interval(3, 10)
+    assert (none.low, none.high) == (0.0, pytest.approx(0.3085, abs=1e-4))
+    assert (some.low, some.high) == (pytest.approx(0.0667, abs=1e-4), pytest.approx(0.6525, abs=1e-4))
+    with pytest.raises(ValueError, match="'hits' must lie between 0 and 'n' >= 1. Got 4 of 3"):
+        statistics.share_interval(4, 3)

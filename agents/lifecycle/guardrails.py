@@ -1,0 +1,159 @@
+"""Guardrails: what may stop a candidate whatever its clicks say, and the examination before its first visitor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.agents.base import Agent, Feedback
+from perennial.agents.lifecycle.evidence import UserLedger
+from perennial.agents.lifecycle.rollout import Trial, check_slates
+from perennial.agents.lifecycle.sequential import ConfidenceSequence, Mixture
+from perennial.agents.validation import number, whole
+
+ENOUGH_PAGES = 20
+"""Pages with candidates in an order without meaning on which nobody shows the same slots by chance."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a guardrail says: why the candidate must go (empty: it need not), and the figures that says so."""
+
+    reason: str
+    figures: dict[str, float]
+
+
+class Guardrail(ABC):
+    """Reads the evidence of one step of a rollout, as often as asked."""
+
+    def inform(self, audit: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027 - most ask for none
+        """Audit tables: ``protected`` (U,) of the users, ``provider`` (N,) of the items."""
+
+    def begin(self, trial: Trial, share: float, alpha: float) -> None:  # noqa: B027 - most have nothing to prepare
+        """A step begins in which the candidate serves `share` of the users; errors are to stay below `alpha`."""
+
+    def count(self, pages: Feedback, candidate: NDArray[np.bool_]) -> None:  # noqa: B027 - most read the ledger
+        """Pages of the step; `candidate` bool (P,): the arm."""
+
+    @abstractmethod
+    def read(self, ledger: UserLedger) -> Reading:
+        """What the step's evidence says by now."""
+
+
+class BounceGuardrail(Guardrail):
+    """Stops a candidate shown to send more visitors away without a click.
+
+    Arguments
+    ---------
+    max_increase : accepted rise of the bounce rate, absolute
+    sequence : how it is shown, a sequence of a bounce metric; its own alpha gives way to the rollout's
+    """
+
+    def __init__(self, max_increase: float = 0.02, sequence: ConfidenceSequence | None = None) -> None:
+        self.max_increase = number("max_increase", max_increase, 0.0, 1.0)
+        self.sequence = Mixture("bounce") if sequence is None else sequence
+
+    def begin(self, trial: Trial, share: float, alpha: float) -> None:
+        self.sequence.begin(share, alpha)
+
+    def read(self, ledger: UserLedger) -> Reading:
+        found = self.sequence.estimate(ledger)
+        figures = {"bounce": found.difference, "bounce_low": found.low, "bounce_high": found.high}
+        reason = "bounces more" if found.low >= self.max_increase else ""
+        return Reading(reason, figures | {"bounce_max": self.max_increase})
+
+
+class DeclaredCost:
+    """What a decision on one page takes, declared and never measured: the same on every machine.
+
+    An agent may declare it itself as an attribute ``latency_ms``; else it is a base and a price for each parameter it
+    keeps.
+
+    Arguments
+    ---------
+    base_ms : milliseconds of any decision
+    ms_per_million : milliseconds for each million numbers in the agent's state
+    """
+
+    def __init__(self, base_ms: float = 0.5, ms_per_million: float = 2.0) -> None:
+        self.base_ms = number("base_ms", base_ms, 0.0)
+        self.ms_per_million = number("ms_per_million", ms_per_million, 0.0)
+
+    def of(self, agent: Agent) -> float:
+        """Declared milliseconds of one decision."""
+        declared = getattr(agent, "latency_ms", None)
+        if declared is not None:
+            return float(declared)
+        return self.base_ms + self.ms_per_million * 1e-6 * sum(array.size for array in agent.state().values())
+
+
+class LatencyGuardrail(Guardrail):
+    """Stops a candidate whose declared cost of a decision is too high; it is known before anybody is served.
+
+    Arguments
+    ---------
+    max_ms : milliseconds a decision may take
+    cost : the declared cost model
+    """
+
+    def __init__(self, max_ms: float = 30.0, cost: DeclaredCost | None = None) -> None:
+        self.max_ms = number("max_ms", max_ms, 0.0, above=True)
+        self.cost = DeclaredCost() if cost is None else cost
+        self._latency = 0.0
+
+    def begin(self, trial: Trial, share: float, alpha: float) -> None:
+        self._latency = self.cost.of(trial.candidate)
+
+    def read(self, ledger: UserLedger) -> Reading:
+        reason = "too slow" if self._latency > self.max_ms else ""
+        return Reading(reason, {"latency_ms": self._latency, "latency_max_ms": self.max_ms})
+
+
+def _nans(agent: Agent) -> set[str]:
+    """The arrays of an agent's state that hold NaN; some keep one on purpose, as a generator's unset second normal."""
+    return {
+        name
+        for name, array in agent.state().items()
+        if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any()
+    }
+
+
+class Examination:
+    """Looks at a candidate before its first visitor: what is broken in itself needs no visitor to show it.
+
+    Arguments
+    ---------
+    max_age_hours : how far what it learned from may lie back
+    """
+
+    def __init__(self, max_age_hours: int = 72) -> None:
+        self.max_age_hours = whole("max_age_hours", max_age_hours, 1)
+
+    def examine(self, trial: Trial, pages: Feedback) -> str:
+        """What is wrong with the candidate, on pages just served; empty if nothing is."""
+        if fresh := sorted(_nans(trial.candidate) - _nans(trial.champion)):
+            return f"not a number: {', '.join(fresh)}"
+        if trial.same:
+            return "stale: its parameters are the champion's"
+        if 0 <= trial.trained_until < trial.tick - self.max_age_hours:
+            return f"stale: it learned until hour {trial.trained_until}"
+        return self._decides(trial.candidate, pages)
+
+    @staticmethod
+    def _decides(agent: Agent, pages: Feedback) -> str:
+        before = {name: array.copy() for name, array in agent.state().items()}
+        try:
+            decision = agent.act(pages.observations, pages.keys)
+            check_slates(decision, pages.observations["candidates"].shape)
+            agent.restore(before)
+        except Exception as error:
+            return f"fails: {type(error).__name__}: {error}"
+        slates = decision.slates
+        if len(slates) >= ENOUGH_PAGES and (slates == slates[0]).all():
+            return "constant: the same slots on every page"
+        return ""
