@@ -115,25 +115,33 @@ def _fit_visits(log: ClickLog, source: Source, out: Path) -> None:
 def _drifts(census: Path, data: Path, out: Path) -> None:
     from perennial.envs.calibration import seasons
     from perennial.envs.calibration.goodness import Row
-    from perennial.envs.calibration.recipes import THREE_YEARS, TRADES
+    from perennial.envs.calibration.logs import part
+    from perennial.envs.calibration.recipes import MARKETPLACE, THREE_YEARS, TRADES
     from perennial.envs.calibration.shock import fit_shock
     from perennial.envs.calibration.turnover import fit_turnover
+    from perennial.envs.calibration.two_years import NAMES, fit_two_years
     from perennial.envs.calibration.years import fit_years, read_trades
-    from perennial.envs.drift.fits import DriftFits, Spring2020, Tastes, Years
+    from perennial.envs.drift.fits import Departments, DriftFits, Spring2020, Tastes, Years
 
     _say("seasons of whole trades over the years, then tastes over three years of purchases")
     years, log = fit_years(read_trades(census)), THREE_YEARS.read(data)
     weeks, effect = seasons.weekly(log), seasons.design_effect(log.baskets)
     tastes = fit_turnover(log, seasons.fit_log_share(weeks, 3, effect))
-    spring = fit_shock(log)
+    spring, pair = fit_shock(log), fit_two_years(part(log, log.in_years(0, 2)))
     source = THREE_YEARS.source
+    two_years = replace(MARKETPLACE.source, command=TRADES.command)
     found = DriftFits(
         Years(TRADES, years.amplitude_sd, years.common_amplitude_sd, years.phase_sd_days, years.common_phase_sd_days),
+        Departments(two_years, *pair.values, *pair.errors),
         Tastes(source, tastes.share, tastes.knot_days, tastes.share_error, tastes.knot_days_error),
         Spring2020(source, dict(spring.sizes), spring.half_life_days),
     )
     rest = f"{years.trades} trades, {years.years} years, noise taken off"
-    rows = [Row(name.replace("_", " "), None, getattr(found.years, name), rest) for name in vars(years) if "sd" in name]
+    rows = [Row(name.replace("_", " "), None, getattr(found.years, name), rest) for name in NAMES]
+    rows += [
+        Row(f"departments: {name.replace('_', ' ')}", None, value, f"two years; standard error {error:.2g}; not used")
+        for name, value, error in zip(NAMES, pair.values, pair.errors, strict=True)
+    ]
     rows.append(Row("share of tastes that moves", None, tastes.share, f"standard error {tastes.share_error:.2g}"))
     rows.append(Row("days between knots", None, tastes.knot_days, f"standard error {tastes.knot_days_error:.2g}"))
     rows += [
