@@ -1,4 +1,4 @@
-"""`perennial-calibrate`: fit a preset to a purchase log, or the visit model to a click log.
+"""`perennial-calibrate`: fit a preset to a purchase log, or the visit model to a click log; report how real they are.
 
 Data dictionary. A purchase log (CSV, gzipped CSV or Parquet) has one row a bought product:
 
@@ -19,6 +19,9 @@ or a lookup table (text, category); what neither knows is "other".
 
 A click log has one row a click on a product: session (yes), order (yes, number of the click within the session),
 category (yes), product (yes), page (no, of the listing that shows the product, from 1).
+
+With --report nothing is fitted: two simulated years under the committed preset (or --preset) are held against the log
+they were fitted to. `perennial-calibrate --report --data DIR` does so for all logs in the folders of DIR.
 """
 
 from __future__ import annotations
@@ -51,10 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read a log, fit, print the goodness of fit, write the file; 0 if it went well, 2 if something cannot be used."""
     one_thread()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given)
+    parser = _parser()
+    options = parser.parse_args(["report", *given[1:]] if given[:1] == ["--report"] else given)
+    reports = getattr(options, "report", False)
+    if options.out is None and not reports:
+        parser.error("a fit needs --out, the file to write")
     try:
         _check_out(options.out)
-        if options.what == "shop":
+        if reports:
+            _report(options)
+        elif options.what == "shop":
             _shop(options, given)
         elif options.what == "visits":
             _visits(options, given)
@@ -72,13 +81,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _shop(options: argparse.Namespace, given: list[str]) -> None:
+def _report(options: argparse.Namespace) -> None:
+    from perennial.experiments import realism_report
+
+    realism_report.check_out(options.out)
+    preset = realism_report.read_preset(options.preset) if getattr(options, "preset", None) else None
+    if options.what == "report":
+        tables = realism_report.all_tables(options.data, options.workers)
+    elif options.what == "shop":
+        if preset is None:
+            raise CalibrationError("'preset' must name the file fitted to this log. Got none. Add --preset FILE.")
+        tables = realism_report.shop_report(_read_shop(options), preset, options.workers)
+    else:
+        tables = realism_report.tables_of(options.what, options.data, options.workers, preset)
+    realism_report.show(tables)
+    if options.out is not None:
+        write_atomically(options.out, realism_report.text_of(tables, options.out))
+
+
+def _read_shop(options: argparse.Namespace) -> PurchaseLog:
     from perennial.envs.calibration.logs import read_purchases
 
-    log = read_purchases(
+    return read_purchases(
         options.purchases, parse_columns(options.columns), options.categories, options.drop_category,
         options.since, options.until, options.cancelled_prefix,
     )  # fmt: skip
+
+
+def _shop(options: argparse.Namespace, given: list[str]) -> None:
+    log = _read_shop(options)
     _fit_shop(log, options.name, options.title or options.name, _source(options, given), options)
 
 
@@ -180,7 +211,9 @@ def write_atomically(path: Path, text: str) -> None:
     _say(f"written: {path}")
 
 
-def _check_out(out: Path) -> None:
+def _check_out(out: Path | None) -> None:
+    if out is None:
+        return
     if out.is_dir() or not out.parent.is_dir():
         raise CalibrationError(
             f"'out' must be a file in a folder that exists. Got '{out}'. Make the folder or name another file."
@@ -225,9 +258,23 @@ def _parser() -> argparse.ArgumentParser:
         known.add_argument("--data", type=Path, required=True, help="the folder that holds the log's files")
         if name in SHOPS:
             _fit_options(known)
+    for name in ("shop", *sources):
+        _report_options(commands.choices[name], presets=name not in VISITS)
+    report = commands.add_parser("report", help="how real all committed presets are", allow_abbrev=False)
+    report.add_argument("--data", type=Path, required=True, help="the folder that holds the logs' folders")
+    report.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    report.set_defaults(report=True)
     for command in commands.choices.values():
-        command.add_argument("--out", type=Path, required=True, help="the file to write, JSON")
+        command.add_argument("--out", type=Path, help="the file to write: JSON; of a report .md or .json, if any")
     return parser
+
+
+def _report_options(parser: argparse.ArgumentParser, presets: bool) -> None:
+    add = parser.add_argument
+    add("--report", action="store_true", help="fit nothing: hold simulated years against the log")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="of the report: processes (default: all cores)")
+    if presets:
+        add("--preset", type=Path, help="of the report: the file with the preset (default: the committed one)")
 
 
 def _shop_options(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.envs.calibration.logs import PurchaseLog
-from perennial.envs.calibration.seasons import PERMUTATIONS, divergence, shares, week_of_order
+from perennial.envs.calibration.seasons import PERMUTATIONS, divergence, drift_size, shares, week_of_order
+from perennial.envs.calibration.sessions import size_figures
+from perennial.envs.calibration.tastes import log_concentration
 from perennial.envs.preset import EPOCH
 
 Floats = NDArray[np.float64]
@@ -171,3 +173,47 @@ def spread(values: Floats) -> dict[str, float]:
     """Tenth, median and ninetieth percentile, and the mean."""
     low, middle, high = np.quantile(values, QUANTILES)
     return {"p10": float(low), "median": float(middle), "p90": float(high), "mean": float(values.mean())}
+
+
+# -- all figures of a year ------------------------------------------------------------------------------------------
+
+
+def log_figures(log: PurchaseLog, log_share: Floats) -> dict[str, float]:
+    """Every figure of a purchase log that is one number; `log_share` as in `Preset`, the season tastes are around.
+
+    KLs in nats a purchase, mean over weeks, net of the ``drift_noise`` that permuted orders give.
+    """
+    raw, noise = drift_size(log)
+    half, year = (taste_correlation(log, log_share, apart) for apart in (1, 2))
+    figures = {
+        "drift": raw - noise,
+        "drift_noise": noise,
+        "orders_per_day": len(log.order_day) / log.days,
+        "taste_concentration": log_concentration(log, log_share),
+        "taste_half_year": half.value,
+        "taste_half_year_error": half.error,
+        "taste_year": year.value,
+        "taste_year_error": year.error,
+    }
+    for label, values in (
+        ("orders", per_user_year(log)),
+        ("products", per_user_year(log, products=True)),
+        ("price", log.price),
+    ):
+        figures |= {f"{label}_{name}": value for name, value in spread(values).items()}
+    return figures
+
+
+HAZARD_AT = (1, 2, 5, 10, 20)
+"""Numbers of clicks at which the chance to go on is compared."""
+
+
+def click_figures(sizes: Whole) -> dict[str, float]:
+    """Length of the visits with a click, `sizes` (V,), and the chance of one more after k; its least rise from k to k.
+
+    A k that fewer than a hundred visits reach is left out.
+    """
+    reached = {k: int((sizes >= k).sum()) for k in HAZARD_AT}
+    hazard = {k: float((sizes > k).sum() / seen) for k, seen in reached.items() if seen >= 100}
+    figures = size_figures(sizes) | {f"go_on_{k}": value for k, value in hazard.items()}
+    return figures | {"least_rise": float(np.diff(list(hazard.values())).min())}
