@@ -37,10 +37,13 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perennial.envs.calibration.recipes import SHOPS, VISITS
-from perennial.envs.calibration.tables import CalibrationError
-from perennial.envs.preset import Source, load_visit_model, visit_model_to_json
 from perennial.experiments.threads import one_thread
+
+one_thread()  # here and not in main: the imports below bring NumPy, which reads the number of threads once
+
+from perennial.envs.calibration.recipes import SHOPS, VISITS  # noqa: E402
+from perennial.envs.calibration.tables import CalibrationError  # noqa: E402
+from perennial.envs.preset import Source, load_visit_model, visit_model_to_json  # noqa: E402
 
 if TYPE_CHECKING:
     from perennial.envs.calibration.goodness import Row
@@ -52,7 +55,6 @@ PROGRAM = "perennial-calibrate"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read a log, fit, print the goodness of fit, write the file; 0 if it went well, 2 if something cannot be used."""
-    one_thread()
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     options = parser.parse_args(["report", *given[1:]] if given[:1] == ["--report"] else given)
