@@ -30,7 +30,7 @@ def all_tables(data: Path, workers: int) -> list[Table]:
     from perennial.envs.drift.fits import load_drift_fits
     from perennial.experiments.realism_tables import provenance_table, years_table
 
-    folders = {recipe.folder: recipe for recipe in (*SHOPS.values(), *VISITS.values())}
+    folders = {shop.folder: shop.name for shop in SHOPS.values()} | {log.folder: log.name for log in VISITS.values()}
     there = [name for name in folders if (data / name).is_dir()]
     if not there:
         raise CalibrationError(
@@ -42,7 +42,7 @@ def all_tables(data: Path, workers: int) -> list[Table]:
         if folder not in there:
             _say(f"left out: no folder '{folder}' in '{data}'")
             continue
-        found += tables_of(folders[folder].name, data / folder, workers)
+        found += tables_of(folders[folder], data / folder, workers)
     return [*found, years_table(load_drift_fits()), provenance_table()]
 
 

@@ -105,7 +105,7 @@ def fitted(count: int) -> Season:
 
     def model(training: PurchaseLog, test: PurchaseLog) -> Floats:
         weeks, effect = seasons.weekly(training), seasons.design_effect(training.baskets)
-        return seasons.shares(seasons.fit_log_share(weeks, count, effect), test.order_day + 0.5)
+        return seasons.shares(seasons.fit_log_share(weeks, count, effect), test.order_day.astype(np.float64) + 0.5)
 
     return model
 

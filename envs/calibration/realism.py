@@ -149,13 +149,14 @@ def _by_half_year(log: PurchaseLog, log_share: Floats) -> tuple[Floats, Floats, 
     """Of every person and half-year (P, H): summed deviations (P, H, C), summed squares, numbers of orders."""
     known = log.order_user >= 0
     baskets, day = log.baskets[known], log.order_day[known]
-    deviation = baskets / baskets.sum(1, keepdims=True) - shares(log_share, day + 0.5)
+    deviation = baskets / baskets.sum(1, keepdims=True) - shares(log_share, day.astype(np.float64) + 0.5)
     half = ((day - log.order_day[0]) // HALF_YEAR).astype(np.int64)
     shape = (int(log.order_user.max()) + 1, int(half.max()) + 1)
     place = log.order_user[known] * shape[1] + half
     total = np.zeros((shape[0] * shape[1], baskets.shape[1]))
     np.add.at(total, place, deviation)
-    own, number = np.bincount(place, (deviation**2).sum(1), len(total)), np.bincount(place, minlength=len(total))
+    own = np.bincount(place, (deviation**2).sum(1), len(total)).astype(np.float64)
+    number = np.bincount(place, minlength=len(total)).astype(np.int64)
     return total.reshape(*shape, -1), own.reshape(shape), number.reshape(shape)
 
 

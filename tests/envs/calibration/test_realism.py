@@ -114,3 +114,13 @@ def test_orders_and_products_of_a_user_and_year() -> None:
     assert sorted(realism.per_user_year(log)) == [1, 1, 3]
     assert sorted(realism.per_user_year(log, products=True)) == [2, 2, 6]
     assert realism.spread(np.arange(11.0)) == {"p10": 1.0, "median": 5.0, "p90": 9.0, "mean": 5.0}
+
+
+def test_the_hazard_by_hand() -> None:
+    """Of a thousand visits 200 end with one click, 400 with two; the rest go on to twenty-one."""
+    sizes = np.repeat([1, 2, 21], [200, 400, 400])
+    found = realism.click_figures(sizes)
+    assert found["single_click_share"] == pytest.approx(0.2)
+    assert [found[f"go_on_{k}"] for k in (1, 2, 5, 10, 20)] == pytest.approx([0.8, 0.5, 1.0, 1.0, 1.0])
+    assert found["least_rise"] == pytest.approx(-0.3)
+    assert "go_on_20" not in realism.click_figures(sizes[:650]), "fifty visits are too few to tell"
