@@ -34,8 +34,11 @@ WARM_UP_DAYS = 28
 """Played and not kept: loyalty finds its level, and `popular` its window."""
 
 ITEMS = 8000
-VISIT_DAYS, VISIT_USERS, VISITS_A_DAY = 90, 3000, 400.0
+VISIT_DAYS, VISIT_USERS, VISITS_A_DAY = 365, 3000, 400.0
 """Of the flat shop in which visits are compared with the click log."""
+
+HOLDOUT = Effort(users=3000, items=5000, rounds=6)
+"""Of the world that is fitted to the first year of two, and scored on the second."""
 
 REFERENCE = "reference"
 
@@ -107,7 +110,7 @@ def shop_realism(log: PurchaseLog, preset: Preset, seeds: Sequence[int], workers
         months=months,
         reference=played[: len(seeds)],
         others=dict(zip(list(PLAYERS)[1:], played[len(seeds) :], strict=True)),
-        holdouts=holdouts(log),
+        holdouts=holdouts(log, HOLDOUT),
         users=users,
     )
 

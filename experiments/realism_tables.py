@@ -41,7 +41,7 @@ VISIT_TITLES = {
     "clicks_median": "clicks, median",
     "clicks_mean": "clicks, mean",
     "clicks_p90": "clicks, 90th percentile",
-    **{f"go_on_{k}": f"P(go on | {k} click{'s' if k > 1 else ''})" for k in (1, 2, 5, 10, 20)},
+    **{f"go_on_{k}": f"chance to go on after {k} click{'s' if k > 1 else ''}" for k in (1, 2, 5, 10, 20)},
     "least_rise": "its least rise from line to line",
     "depth": "clicks on page 2 over page 1",
     "same_category": "next click in the same category",
@@ -66,7 +66,7 @@ PERSON_TITLES = {
     },
 }
 SEASON_TITLES = {
-    "drift": "weekly share drift: mean KL(week || year), noise off",
+    "drift": "weekly share drift: mean KL of week from year, noise off",
     "drift_noise": "noise taken off (orders permuted)",
     "inside": "month indices within the log's interval",
     "lag_26": "weeks 26 apart: mean divergence, noise off",

@@ -10,6 +10,7 @@ import pytest
 from perennial.envs.calibration.fit import fit_log
 from perennial.envs.calibration.logs import read_purchases
 from perennial.envs.calibration.realism import MonthFacts
+from perennial.envs.calibration.recipes import SHOPS, VISITS
 from perennial.envs.calibration.simulate import first_guess
 from perennial.envs.drift.fits import load_drift_fits
 from perennial.envs.preset import Source, load_preset
@@ -147,3 +148,22 @@ def test_the_provenance_table_holds_every_parameter() -> None:
     named = {(row["owner"], name) for row in rows for name in str(row["parameters"]).split(", ")}
     assert named == {(owner, name) for owner, own in parameters().items() for name in own}
     assert realism_tables.years_table(load_drift_fits()).rows[2]["departments"] == pytest.approx(6.88, abs=0.01)
+
+
+MISSED = {
+    "gift_shop": ["month indices within the log's interval"],
+    "marketplace": [],
+    "clothing_visits": ["its least rise from line to line"],
+}
+"""What falls short: four harmonics are too few for the gift shop's months (79 % of cells, 90 % asked), and in a flat
+shop the chance to go on falls by .0025 from the first click to the second before it rises."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", MISSED)
+def test_the_real_logs_against_every_bar(name: str, data: Path) -> None:
+    folder = (SHOPS | VISITS)[name].folder
+    found = bars_of(realism_report.tables_of(name, data / folder, workers=2))
+    assert [said.split(", ")[-1] for said in found.missed] == MISSED[name]
+    assert found.met >= 5

@@ -9,6 +9,7 @@ from perennial.envs.calibration import holdout
 from perennial.envs.calibration.holdout import Gain, Holdout
 from perennial.envs.calibration.logs import PurchaseLog, part
 from perennial.envs.calibration.recipes import SHOPS
+from perennial.envs.calibration.simulate import Effort
 
 
 def made_up(swing: float, days: int, seed: int = 0, orders: int = 12_000) -> PurchaseLog:
@@ -48,6 +49,13 @@ def test_the_fitted_season_gains_what_the_season_is_worth(days: int, names: int)
         assert way.ceiling == pytest.approx(mean_drift(0.6), rel=0.15)
         assert two.value > gains(way)["raw week shares"].value, "raw weeks carry their noise along"
         assert two.value > gains(way)["8 harmonics"].value, "more harmonics than there are do not help"
+
+
+def test_a_world_fitted_to_the_first_year_sells_the_seconds_season() -> None:
+    way = holdout.by_time(made_up(0.6, 730), Effort(users=800, items=1500, days=8, rounds=4))
+    world = gains(way)["a world of 4 harmonics"]
+    assert world.value == pytest.approx(gains(way)["4 harmonics"].value, rel=0.1), "the curve it was fitted to"
+    assert world.value == pytest.approx(mean_drift(0.6), abs=4 * world.error)
 
 
 def test_where_there_is_no_season_nothing_is_gained() -> None:
