@@ -1,4 +1,4 @@
-"""`perennial-calibrate`: fit a preset to a purchase log, or the visit model to a click log.
+"""`perennial-calibrate`: fit a preset to a purchase log, or the visit model to a click log; report how real they are.
 
 Data dictionary. A purchase log (CSV, gzipped CSV or Parquet) has one row a bought product:
 
@@ -19,6 +19,9 @@ or a lookup table (text, category); what neither knows is "other".
 
 A click log has one row a click on a product: session (yes), order (yes, number of the click within the session),
 category (yes), product (yes), page (no, of the listing that shows the product, from 1).
+
+With --report nothing is fitted: two simulated years under the committed preset (or --preset) are held against the log
+they were fitted to. `perennial-calibrate --report --data DIR` does so for all logs in the folders of DIR.
 """
 
 from __future__ import annotations
@@ -34,10 +37,13 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perennial.envs.calibration.recipes import SHOPS, VISITS
-from perennial.envs.calibration.tables import CalibrationError
-from perennial.envs.preset import Source, load_visit_model, visit_model_to_json
 from perennial.experiments.threads import one_thread
+
+one_thread()  # here and not in main: the imports below bring NumPy, which reads the number of threads once
+
+from perennial.envs.calibration.recipes import SHOPS, VISITS  # noqa: E402
+from perennial.envs.calibration.tables import CalibrationError  # noqa: E402
+from perennial.envs.preset import Source, load_visit_model, visit_model_to_json  # noqa: E402
 
 if TYPE_CHECKING:
     from perennial.envs.calibration.goodness import Row
@@ -49,12 +55,17 @@ PROGRAM = "perennial-calibrate"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read a log, fit, print the goodness of fit, write the file; 0 if it went well, 2 if something cannot be used."""
-    one_thread()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given)
+    parser = _parser()
+    options = parser.parse_args(["report", *given[1:]] if given[:1] == ["--report"] else given)
+    reports = getattr(options, "report", False)
+    if options.out is None and not reports:
+        parser.error("a fit needs --out, the file to write")
     try:
         _check_out(options.out)
-        if options.what == "shop":
+        if reports:
+            _report(options)
+        elif options.what == "shop":
             _shop(options, given)
         elif options.what == "visits":
             _visits(options, given)
@@ -72,13 +83,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _shop(options: argparse.Namespace, given: list[str]) -> None:
+def _report(options: argparse.Namespace) -> None:
+    from perennial.experiments import realism_report
+
+    realism_report.check_out(options.out)
+    preset = realism_report.read_preset(options.preset) if getattr(options, "preset", None) else None
+    if options.what == "report":
+        tables = realism_report.all_tables(options.data, options.workers)
+    elif options.what == "shop":
+        if preset is None:
+            raise CalibrationError("'preset' must name the file fitted to this log. Got none. Add --preset FILE.")
+        tables = realism_report.shop_report(_read_shop(options), preset, options.workers)
+    else:
+        tables = realism_report.tables_of(options.what, options.data, options.workers, preset)
+    realism_report.show(tables)
+    if options.out is not None:
+        write_atomically(options.out, realism_report.text_of(tables, options.out))
+
+
+def _read_shop(options: argparse.Namespace) -> PurchaseLog:
     from perennial.envs.calibration.logs import read_purchases
 
-    log = read_purchases(
+    return read_purchases(
         options.purchases, parse_columns(options.columns), options.categories, options.drop_category,
         options.since, options.until, options.cancelled_prefix,
     )  # fmt: skip
+
+
+def _shop(options: argparse.Namespace, given: list[str]) -> None:
+    log = _read_shop(options)
     _fit_shop(log, options.name, options.title or options.name, _source(options, given), options)
 
 
@@ -115,25 +148,33 @@ def _fit_visits(log: ClickLog, source: Source, out: Path) -> None:
 def _drifts(census: Path, data: Path, out: Path) -> None:
     from perennial.envs.calibration import seasons
     from perennial.envs.calibration.goodness import Row
-    from perennial.envs.calibration.recipes import THREE_YEARS, TRADES
+    from perennial.envs.calibration.logs import part
+    from perennial.envs.calibration.recipes import MARKETPLACE, THREE_YEARS, TRADES
     from perennial.envs.calibration.shock import fit_shock
     from perennial.envs.calibration.turnover import fit_turnover
+    from perennial.envs.calibration.two_years import NAMES, fit_two_years
     from perennial.envs.calibration.years import fit_years, read_trades
-    from perennial.envs.drift.fits import DriftFits, Spring2020, Tastes, Years
+    from perennial.envs.drift.fits import Departments, DriftFits, Spring2020, Tastes, Years
 
     _say("seasons of whole trades over the years, then tastes over three years of purchases")
     years, log = fit_years(read_trades(census)), THREE_YEARS.read(data)
     weeks, effect = seasons.weekly(log), seasons.design_effect(log.baskets)
     tastes = fit_turnover(log, seasons.fit_log_share(weeks, 3, effect))
-    spring = fit_shock(log)
+    spring, pair = fit_shock(log), fit_two_years(part(log, log.in_years(0, 2)))
     source = THREE_YEARS.source
+    two_years = replace(MARKETPLACE.source, command=TRADES.command)
     found = DriftFits(
         Years(TRADES, years.amplitude_sd, years.common_amplitude_sd, years.phase_sd_days, years.common_phase_sd_days),
+        Departments(two_years, *pair.values, *pair.errors),
         Tastes(source, tastes.share, tastes.knot_days, tastes.share_error, tastes.knot_days_error),
         Spring2020(source, dict(spring.sizes), spring.half_life_days),
     )
     rest = f"{years.trades} trades, {years.years} years, noise taken off"
-    rows = [Row(name.replace("_", " "), None, getattr(found.years, name), rest) for name in vars(years) if "sd" in name]
+    rows = [Row(name.replace("_", " "), None, getattr(found.years, name), rest) for name in NAMES]
+    rows += [
+        Row(f"departments: {name.replace('_', ' ')}", None, value, f"two years; standard error {error:.2g}; not used")
+        for name, value, error in zip(NAMES, pair.values, pair.errors, strict=True)
+    ]
     rows.append(Row("share of tastes that moves", None, tastes.share, f"standard error {tastes.share_error:.2g}"))
     rows.append(Row("days between knots", None, tastes.knot_days, f"standard error {tastes.knot_days_error:.2g}"))
     rows += [
@@ -172,7 +213,9 @@ def write_atomically(path: Path, text: str) -> None:
     _say(f"written: {path}")
 
 
-def _check_out(out: Path) -> None:
+def _check_out(out: Path | None) -> None:
+    if out is None:
+        return
     if out.is_dir() or not out.parent.is_dir():
         raise CalibrationError(
             f"'out' must be a file in a folder that exists. Got '{out}'. Make the folder or name another file."
@@ -217,9 +260,23 @@ def _parser() -> argparse.ArgumentParser:
         known.add_argument("--data", type=Path, required=True, help="the folder that holds the log's files")
         if name in SHOPS:
             _fit_options(known)
+    for name in ("shop", *sources):
+        _report_options(commands.choices[name], presets=name not in VISITS)
+    report = commands.add_parser("report", help="how real all committed presets are", allow_abbrev=False)
+    report.add_argument("--data", type=Path, required=True, help="the folder that holds the logs' folders")
+    report.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    report.set_defaults(report=True)
     for command in commands.choices.values():
-        command.add_argument("--out", type=Path, required=True, help="the file to write, JSON")
+        command.add_argument("--out", type=Path, help="the file to write: JSON; of a report .md or .json, if any")
     return parser
+
+
+def _report_options(parser: argparse.ArgumentParser, presets: bool) -> None:
+    add = parser.add_argument
+    add("--report", action="store_true", help="fit nothing: hold simulated years against the log")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="of the report: processes (default: all cores)")
+    if presets:
+        add("--preset", type=Path, help="of the report: the file with the preset (default: the committed one)")
 
 
 def _shop_options(parser: argparse.ArgumentParser) -> None:

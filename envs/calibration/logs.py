@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +58,21 @@ class PurchaseLog:
         """bool (O,): orders made at least `first` and less than `last` years of 365 days after the first order."""
         age = (self.order_day - self.order_day[0]) / 365
         return (age >= first) & (age < last)
+
+
+def part(log: PurchaseLog, orders: NDArray[np.bool_]) -> PurchaseLog:
+    """The log of some of its `orders` bool (O,)."""
+    rows, number = orders[log.order], np.cumsum(orders) - 1
+    return replace(
+        log,
+        category=log.category[rows],
+        item=log.item[rows],
+        price=log.price[rows],
+        order=number[log.order[rows]],
+        order_day=log.order_day[orders],
+        order_hour=log.order_hour[orders],
+        order_user=log.order_user[orders],
+    )
 
 
 def read_purchases(

@@ -16,11 +16,12 @@ CC_BY = "Creative Commons Attribution 4.0 International (CC BY 4.0), https://cre
 
 @dataclass(frozen=True)
 class ShopRecipe:
-    """A purchase log and how to read it; the arguments are those of `read_purchases`, files lie in one folder."""
+    """A purchase log and how to read it; the arguments are those of `read_purchases`, files lie in one `folder`."""
 
     name: str
     title: str
     source: Source
+    folder: str
     purchases: str
     columns: Mapping[str, str]
     categories: str
@@ -43,6 +44,7 @@ class VisitRecipe:
 
     name: str
     source: Source
+    folder: str
     clicks: str
     columns: Mapping[str, str]
 
@@ -64,6 +66,7 @@ GIFT_SHOP = ShopRecipe(
         ),
         command="perennial-calibrate gift_shop --data online_retail_ii --out gift_shop.json",
     ),
+    folder="online_retail_ii",
     purchases="year1_2009-12-01_2010-11-30.parquet",
     columns={
         "user": "customer_id", "order": "invoice", "time": "invoice_date", "item": "stock_code",
@@ -87,6 +90,7 @@ MARKETPLACE = ShopRecipe(
         ),
         command="perennial-calibrate marketplace --data amazon_open_ecommerce --out marketplace.json",
     ),
+    folder="amazon_open_ecommerce",
     purchases="purchases_2018_2020.parquet",
     columns={
         "user": "user_id", "time": "order_date", "item": "asin",
@@ -107,6 +111,7 @@ CLOTHING_VISITS = VisitRecipe(
         ),
         command="perennial-calibrate clothing_visits --data eshop_clothing_2008 --out visits.json",
     ),
+    folder="eshop_clothing_2008",
     clicks="clicks_2008-04_2008-06.parquet",
     columns={
         "session": "session_id", "order": "order", "category": "main_category",

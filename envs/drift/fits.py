@@ -1,4 +1,4 @@
-"""Sizes of drifts that were fitted to real logs; see `perennial.envs.calibration.years` and `turnover`."""
+"""Sizes of drifts that were fitted to real logs; see `calibration.years`, `two_years`, `turnover` and `shock`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,25 @@ class Years:
     common_amplitude_sd: float
     phase_sd_days: float
     common_phase_sd_days: float
+
+
+@dataclass(frozen=True)
+class Departments:
+    """The same sizes from two years of one shop's departments, with standard errors; see `calibration.two_years`.
+
+    Kept beside `Years` and used by no drift of its own accord: of two years, one pair, the errors are as large as the
+    sizes, but for the delay of a department's own, which a shop seems to have more of than a whole trade.
+    """
+
+    source: Source
+    amplitude_sd: float
+    common_amplitude_sd: float
+    phase_sd_days: float
+    common_phase_sd_days: float
+    amplitude_sd_error: float
+    common_amplitude_sd_error: float
+    phase_sd_days_error: float
+    common_phase_sd_days_error: float
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,7 @@ class DriftFits:
     """All fitted sizes, as `envs/presets/drifts.json` keeps them."""
 
     years: Years
+    departments: Departments
     tastes: Tastes
     spring_2020: Spring2020
 
@@ -66,7 +86,7 @@ class DriftFits:
     def from_json(text: str) -> DriftFits:
         raw = json.loads(text)
         sources = {name: Source(**part.pop("source")) for name, part in raw.items()}
-        kinds = {"years": Years, "tastes": Tastes, "spring_2020": Spring2020}
+        kinds = {"years": Years, "departments": Departments, "tastes": Tastes, "spring_2020": Spring2020}
         return DriftFits(**{name: kind(sources[name], **raw[name]) for name, kind in kinds.items()})
 
 

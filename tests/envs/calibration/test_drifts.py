@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from perennial.envs.calibration import seasons
+from perennial.envs.calibration.logs import part
 from perennial.envs.calibration.recipes import THREE_YEARS
 from perennial.envs.calibration.shock import fit_shock
 from perennial.envs.calibration.tables import CalibrationError
 from perennial.envs.calibration.turnover import autocorrelation, fit_turnover
+from perennial.envs.calibration.two_years import NAMES, fit_two_years
 from perennial.envs.calibration.years import fit_years, read_trades
 from perennial.envs.drift.fits import DriftFits, load_drift_fits
 from perennial.envs.preset import EPOCH
@@ -129,6 +131,9 @@ def test_the_committed_sizes_are_refitted(data: Path) -> None:
     tastes = fit_turnover(log, seasons.fit_log_share(weeks, 3, seasons.design_effect(log.baskets)))
     for name in ("share", "knot_days", "share_error", "knot_days_error"):
         assert getattr(tastes, name) == pytest.approx(getattr(fits.tastes, name), rel=1e-4)
+    pair, kept = fit_two_years(part(log, log.in_years(0, 2))), fits.departments
+    assert pair.values == pytest.approx([getattr(kept, name) for name in NAMES], rel=1e-4)
+    assert pair.errors == pytest.approx([getattr(kept, f"{name}_error") for name in NAMES], rel=1e-4)
     spring = fit_shock(log)
     assert spring.sizes == pytest.approx(fits.spring_2020.sizes, rel=1e-4)
     assert spring.half_life_days == pytest.approx(fits.spring_2020.half_life_days, rel=1e-4)
