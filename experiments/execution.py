@@ -103,11 +103,12 @@ def _live_through_history(run: Run, advance: Advance) -> None:
             return
         if not resuming.interrupted(draft, run.history.name):
             resuming.empty(draft)
-        loop = resuming.live(_history_site(run, draft), partial(_begin_history, run), days, advance)
+        site = _history_site(run, draft)
+        loop = resuming.live(site, partial(_begin_history, run), days, advance)
         loop.deployment.registry.close()
         with resuming.told(draft):
             loop.log.compact()
-            saved: dict[str, Any] = loop.world.save()
+            saved: dict[str, Any] = site.world.save()
             np.savez(draft / WORLD, **saved)
             shutil.rmtree(draft / resuming.CHECKPOINT)
             os.rename(draft, run.history)

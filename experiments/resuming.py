@@ -15,7 +15,7 @@ from deltalake.exceptions import DeltaError
 from safetensors import SafetensorError
 
 from perennial.agents.lifecycle import checkpoint
-from perennial.agents.lifecycle.checkpoint import Checkpoint, CheckpointDamagedError
+from perennial.agents.lifecycle.checkpoint import Checkpoint, CheckpointDamagedError, Kept
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
@@ -57,7 +57,7 @@ def site(
     """The records in `folder`, and the checkpoint that commits them together."""
     audit, truth = Audit(folder / DECISIONS), Oracle(world)
     outside = {"world": world, "truth": truth, "training": training, "items": training.items}
-    kept = {"log": log, "audit": audit, "registry": registry}
+    kept: dict[str, Kept] = {"log": log, "audit": audit, "registry": registry}
     return Site(
         folder, world, truth, training, log, audit, registry, Checkpoint(folder / CHECKPOINT, kept, outside, identity)
     )
