@@ -17,7 +17,7 @@ import datetime
 import json
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ Arrays = dict[str, NDArray[Any]]
 Node = Any
 """JSON: plain values as they are; everything else a dict whose first key says what it is."""
 
-PLAIN = (type(None), bool, int, float, str)
+PLAIN = frozenset({type(None), bool, int, float, str})
 CALLED = (collections.deque, collections.Counter, collections.defaultdict, collections.OrderedDict, set, frozenset)
 """Classes whose constructor may be called while reading, besides `object.__new__`; dates come on top."""
 DATES = (datetime.date, datetime.datetime, datetime.timedelta)
@@ -79,7 +79,7 @@ class _Writer:
         if isinstance(value, np.generic):
             return {"scalar": self._array(np.asarray(value))}
         if type(value) is tuple:
-            return {"tuple": [self.node(part, f"{path}[{i}]") for i, part in enumerate(value)]}
+            return {"tuple": self._entries(value, path)}
         if type(value) is bytes:
             return {"bytes": base64.b64encode(value).decode()}
         if isinstance(value, np.dtype):
@@ -103,7 +103,7 @@ class _Writer:
         if isinstance(value, array.array):
             return {"typed": value.typecode, "array": self._array(np.array(value))}
         if type(value) in (list, set, frozenset):
-            return {type(value).__name__: [self.node(part, f"{path}[{i}]") for i, part in enumerate(value)]}
+            return {type(value).__name__: self._entries(value, path)}
         if type(value) is dict:
             return {"dict": self._pairs(value.items(), path)}
         if isinstance(value, np.random.Generator):
@@ -113,8 +113,19 @@ class _Writer:
             return {"agent": self.node(value.state(), path), "items": self.node(value.items, path)}
         return self._reduced(value, path)
 
-    def _pairs(self, items: Any, path: str) -> list[Node]:
-        return [[self.node(key, path), self.node(part, f"{path}.{key}")] for key, part in items]
+    # Most of what an object remembers is plain: it is taken as it is at once, for a checkpoint is written every day.
+
+    def _entries(self, parts: Iterable[Any], path: str) -> list[Node]:
+        return [part if type(part) in PLAIN else self.node(part, f"{path}[{i}]") for i, part in enumerate(parts)]
+
+    def _pairs(self, items: Iterable[tuple[Any, Any]], path: str) -> list[Node]:
+        return [
+            [
+                key if type(key) in PLAIN else self.node(key, path),
+                part if type(part) in PLAIN else self.node(part, f"{path}.{key}"),
+            ]
+            for key, part in items
+        ]
 
     def _array(self, value: NDArray[Any]) -> str:
         name = f"a{len(self.arrays)}"
@@ -142,7 +153,7 @@ class _Writer:
         if state is not None:
             node["state"] = self._state(value, state, path)
         if entries is not None:
-            node["entries"] = [self.node(part, path) for part in entries]
+            node["entries"] = self._entries(entries, path)
         if pairs is not None:
             node["pairs"] = self._pairs(pairs, path)
         return node
