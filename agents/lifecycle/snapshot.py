@@ -18,6 +18,7 @@ import json
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,7 @@ class _Writer:
         self.arrays: Arrays = {}
         self._outside = {id(value): name for name, value in outside.items()}
         self._numbers: dict[int, int] = {}
+        self._short: dict[type, str] = {}
         self._alive: list[Any] = []  # an id names an object only while that lives
 
     def node(self, value: Any, path: str) -> Node:
@@ -72,7 +74,21 @@ class _Writer:
             return {"outside": self._outside[id(value)]}
         if id(value) in self._numbers:
             return {"again": self._numbers[id(value)]}
-        return self._by_name(value, path) or self._numbered(value, path)
+        return self._frozen(value, path) or self._by_name(value, path) or self._numbered(value, path)
+
+    def _frozen(self, value: Any, path: str) -> Node:
+        """A frozen dataclass of plain values, such as a day's counts: there may be thousands, so it is short."""
+        kind = type(value)
+        if kind not in self._short:
+            frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+            self._short[kind] = _name(kind, path) if frozen and "__getstate__" not in vars(kind) else ""
+        if (
+            not self._short[kind]
+            or not hasattr(value, "__dict__")
+            or not PLAIN.issuperset(map(type, vars(value).values()))
+        ):
+            return None
+        return {"frozen": self._short[kind], "fields": vars(value)}
 
     def _by_name(self, value: Any, path: str) -> Node:
         """Values without an identity of their own; None for the others."""
@@ -241,6 +257,14 @@ class _Reader:
     def _read_agent(self, node: Node, path: str) -> Any:
         made = self._agent(self.value(node["items"], path))
         made.restore(self.value(node["agent"], path))
+        return made
+
+    def _read_frozen(self, node: Node, path: str) -> Any:
+        kind = _find(node["frozen"], path)
+        if not (isinstance(kind, type) and is_dataclass(kind)):
+            raise SnapshotError(f"'{path}' names {node['frozen']}, which is no dataclass.")
+        made = kind.__new__(kind)
+        made.__dict__.update(node["fields"])
         return made
 
     def _read_called(self, node: Node, path: str) -> Any:
