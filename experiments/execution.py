@@ -26,7 +26,7 @@ from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder
 from perennial.agents.lifecycle.triggers import Never, Schedule
-from perennial.agents.lifecycle.watchlist import Watchlist, declared_latency
+from perennial.agents.lifecycle.watchlist import DeclaredLatency, Watchlist
 from perennial.agents.lifecycle.windows import AllDays, LastDays
 from perennial.agents.popular import Popular
 from perennial.envs import World
@@ -216,7 +216,7 @@ def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
     window, strategy = run.window, parts.strategy
     before, floor = window.start * HOURS - 1, seed_of(run, 1)
     deployment = Deployment(agent, strategy.rollout, site.registry, window.exploration, floor, before, training)
-    monitor = Monitor(watchlist=Watchlist(site.training.items, site.training.spaces, declared_latency()))
+    monitor = Monitor(watchlist=Watchlist(site.training.items, site.training.spaces, DeclaredLatency()))
     return {
         "deployment": deployment,
         "strategy": strategy,

@@ -17,7 +17,8 @@ import datetime
 import json
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ Arrays = dict[str, NDArray[Any]]
 Node = Any
 """JSON: plain values as they are; everything else a dict whose first key says what it is."""
 
-PLAIN = (type(None), bool, int, float, str)
+PLAIN = frozenset({type(None), bool, int, float, str})
 CALLED = (collections.deque, collections.Counter, collections.defaultdict, collections.OrderedDict, set, frozenset)
 """Classes whose constructor may be called while reading, besides `object.__new__`; dates come on top."""
 DATES = (datetime.date, datetime.datetime, datetime.timedelta)
@@ -63,6 +64,7 @@ class _Writer:
         self.arrays: Arrays = {}
         self._outside = {id(value): name for name, value in outside.items()}
         self._numbers: dict[int, int] = {}
+        self._short: dict[type, str] = {}
         self._alive: list[Any] = []  # an id names an object only while that lives
 
     def node(self, value: Any, path: str) -> Node:
@@ -72,14 +74,28 @@ class _Writer:
             return {"outside": self._outside[id(value)]}
         if id(value) in self._numbers:
             return {"again": self._numbers[id(value)]}
-        return self._by_name(value, path) or self._numbered(value, path)
+        return self._frozen(value, path) or self._by_name(value, path) or self._numbered(value, path)
+
+    def _frozen(self, value: Any, path: str) -> Node:
+        """A frozen dataclass of plain values, such as a day's counts: there may be thousands, so it is short."""
+        kind = type(value)
+        if kind not in self._short:
+            frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+            self._short[kind] = _name(kind, path) if frozen and "__getstate__" not in vars(kind) else ""
+        if (
+            not self._short[kind]
+            or not hasattr(value, "__dict__")
+            or not PLAIN.issuperset(map(type, vars(value).values()))
+        ):
+            return None
+        return {"frozen": self._short[kind], "fields": vars(value)}
 
     def _by_name(self, value: Any, path: str) -> Node:
         """Values without an identity of their own; None for the others."""
         if isinstance(value, np.generic):
             return {"scalar": self._array(np.asarray(value))}
         if type(value) is tuple:
-            return {"tuple": [self.node(part, f"{path}[{i}]") for i, part in enumerate(value)]}
+            return {"tuple": self._entries(value, path)}
         if type(value) is bytes:
             return {"bytes": base64.b64encode(value).decode()}
         if isinstance(value, np.dtype):
@@ -103,7 +119,7 @@ class _Writer:
         if isinstance(value, array.array):
             return {"typed": value.typecode, "array": self._array(np.array(value))}
         if type(value) in (list, set, frozenset):
-            return {type(value).__name__: [self.node(part, f"{path}[{i}]") for i, part in enumerate(value)]}
+            return {type(value).__name__: self._entries(value, path)}
         if type(value) is dict:
             return {"dict": self._pairs(value.items(), path)}
         if isinstance(value, np.random.Generator):
@@ -113,8 +129,19 @@ class _Writer:
             return {"agent": self.node(value.state(), path), "items": self.node(value.items, path)}
         return self._reduced(value, path)
 
-    def _pairs(self, items: Any, path: str) -> list[Node]:
-        return [[self.node(key, path), self.node(part, f"{path}.{key}")] for key, part in items]
+    # Most of what an object remembers is plain: it is taken as it is at once, for a checkpoint is written every day.
+
+    def _entries(self, parts: Iterable[Any], path: str) -> list[Node]:
+        return [part if type(part) in PLAIN else self.node(part, f"{path}[{i}]") for i, part in enumerate(parts)]
+
+    def _pairs(self, items: Iterable[tuple[Any, Any]], path: str) -> list[Node]:
+        return [
+            [
+                key if type(key) in PLAIN else self.node(key, path),
+                part if type(part) in PLAIN else self.node(part, f"{path}.{key}"),
+            ]
+            for key, part in items
+        ]
 
     def _array(self, value: NDArray[Any]) -> str:
         name = f"a{len(self.arrays)}"
@@ -142,7 +169,7 @@ class _Writer:
         if state is not None:
             node["state"] = self._state(value, state, path)
         if entries is not None:
-            node["entries"] = [self.node(part, path) for part in entries]
+            node["entries"] = self._entries(entries, path)
         if pairs is not None:
             node["pairs"] = self._pairs(pairs, path)
         return node
@@ -230,6 +257,14 @@ class _Reader:
     def _read_agent(self, node: Node, path: str) -> Any:
         made = self._agent(self.value(node["items"], path))
         made.restore(self.value(node["agent"], path))
+        return made
+
+    def _read_frozen(self, node: Node, path: str) -> Any:
+        kind = _find(node["frozen"], path)
+        if not (isinstance(kind, type) and is_dataclass(kind)):
+            raise SnapshotError(f"'{path}' names {node['frozen']}, which is no dataclass.")
+        made = kind.__new__(kind)
+        made.__dict__.update(node["fields"])
         return made
 
     def _read_called(self, node: Node, path: str) -> Any:

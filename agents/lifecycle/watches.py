@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,21 @@ class Watch(ABC):
     @abstractmethod
     def figures(self) -> dict[str, float]:
         """What goes into the day's record."""
+
+
+def remembered(thing: Any) -> dict[str, Any]:
+    """What a watch, or a `Binned` within it, has counted: all that it holds but the functions that it counts by."""
+    parts = {name: remembered(value) for name, value in vars(thing).items() if isinstance(value, Binned)}
+    return {name: value for name, value in vars(thing).items() if not callable(value)} | parts
+
+
+def recall(thing: Any, kept: Mapping[str, Any]) -> None:
+    """Take back what `remembered` gave, into a thing built alike."""
+    for name, value in kept.items():
+        if isinstance(held := getattr(thing, name), Binned):
+            recall(held, value)
+        else:
+            setattr(thing, name, value)
 
 
 class MeanWatch(Watch):

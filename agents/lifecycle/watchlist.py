@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from perennial.agents.lifecycle.watches import (
     Watch,
     concentration,
     coverage,
+    recall,
+    remembered,
 )
 from perennial.agents.validation import number
 
@@ -29,9 +32,16 @@ Latency = Callable[[Feedback], NDArray[Any]]
 """Declared milliseconds (P,) of each page's decision: a cost model, never a clock, so that a run can be repeated."""
 
 
-def declared_latency(base_ms: float = 1.0, candidate_ms: float = 0.02) -> Latency:
+@dataclass(frozen=True)
+class DeclaredLatency:
     """So many milliseconds a page and a candidate."""
-    return lambda pages: np.full(len(pages), base_ms + candidate_ms * pages.observations["candidates"].shape[1])
+
+    base_ms: float = 1.0
+    candidate_ms: float = 0.02
+
+    def __call__(self, pages: Feedback) -> NDArray[Any]:
+        """float64 (P,): milliseconds of each page's decision."""
+        return np.full(len(pages), self.base_ms + self.candidate_ms * pages.observations["candidates"].shape[1])
 
 
 class Watchlist:
@@ -59,6 +69,7 @@ class Watchlist:
         current_days: int = 7,
         seed: int = 0,
     ) -> None:
+        self._arguments = (items, spaces, latency, budget, reference_days, current_days, seed)
         self.items, self.spaces, self.latency = items, spaces, latency
         self.budget = number("budget", budget, 0.0, 1.0, above=True)
         self._spans: dict[str, int] = {"reference_days": reference_days, "current_days": current_days}
@@ -66,6 +77,17 @@ class Watchlist:
         self._day, self._closed = -1, 0
         self.watches: list[Watch] = [*self._outcomes(), *self._exposure(), *self._visitors(seed)]
         self.alerts: list[AlertRecord] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was counted, and what it takes to build the watches again; not the functions that count."""
+        kept = {name: value for name, value in vars(self).items() if name != "watches"}
+        return {"kept": kept, "counted": [remembered(watch) for watch in self.watches]}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__init__(*state["kept"]["_arguments"])  # type: ignore[misc]
+        vars(self).update(state["kept"])
+        for watch, counted in zip(self.watches, state["counted"], strict=True):
+            recall(watch, counted)
 
     def update(self, step: Step, tick: int) -> None:
         """Count the hours that end with `tick`; `alerts` then holds what the end of a day brought."""

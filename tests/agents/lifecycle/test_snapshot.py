@@ -65,6 +65,7 @@ def test_shared_objects_stay_shared_and_circles_stay_closed() -> None:
     back = there_and_back(a=Pair(numbers, ring), b=numbers)
     assert back["a"].left is back["b"]
     assert back["a"].right[1] is back["a"].right
+    assert there_and_back(many=[Pair(1, "x"), Pair(None, 0.1)])["many"] == [Pair(1, "x"), Pair(None, 0.1)]
     slotted = Slotted()
     slotted.rate = 2.5
     assert there_and_back(s=slotted)["s"].rate == 2.5
@@ -124,6 +125,7 @@ def test_what_cannot_be_kept_is_named() -> None:
         ({"called": "os:system", "with": ["exit 1"], "number": 0}, "os:system, which no checkpoint may call"),
         ({"called": "builtins:eval", "with": ["1/0"], "number": 0}, "builtins:eval, which no checkpoint may call"),
         ({"new": "os:system", "with": ["exit 1"], "number": 0}, "os:system, which is no class"),
+        ({"frozen": "os:system", "fields": {}}, "os:system, which is no dataclass"),
         ({"named": "a_module_never_imported:thing"}, "is not there"),
     ],
 )

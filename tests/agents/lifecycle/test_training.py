@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from perennial.agents.lifecycle.feedback import FeedbackLog
-from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder, state_hash, within
+from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder, chosen, state_hash
 from perennial.agents.lifecycle.windows import AllDays, Fresh, LastDays
 from tests.agents.lifecycle.hand import SPACES, wave
 from tests.agents.lifecycle.learner import Learner, begun
@@ -109,7 +109,7 @@ def test_a_budget_draws_evenly_and_the_same_again(log):
     assert first.record.data_version == log.version_of(offered)
     counts = np.zeros(len(offered), int)
     for seed in range(400):
-        kept = within(2, offered, seed)
+        kept = chosen(order, offered, seed)
         counts += np.isin(offered.keys.visit, kept.keys.visit)
     expected = 400 * 2 / len(offered)
     assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)

@@ -5,7 +5,7 @@ import pytest
 
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.monitors import Monitor
-from perennial.agents.lifecycle.watchlist import Watchlist, declared_latency
+from perennial.agents.lifecycle.watchlist import DeclaredLatency, Watchlist
 from tests.agents.lifecycle.hand import SPACES, wave
 
 ITEMS = {
@@ -32,7 +32,7 @@ def living(watchlist, days, change_from=10_000, seed=0, chance=0.3, lower=0.3):
 
 
 def test_a_fall_of_clicks_raises_alerts_with_what_they_rest_on():
-    found, monitor = living(Watchlist(ITEMS, SPACES, declared_latency()), 56, change_from=42, lower=0.2)
+    found, monitor = living(Watchlist(ITEMS, SPACES, DeclaredLatency()), 56, change_from=42, lower=0.2)
     raised = {alert.metric for _, alert in found}
     assert {"ctr", "first_page_ctr", "bounce_rate", "reward", "calibration", "first_page_clicks"} <= raised
     assert not raised & {"latency_ms", "hour", "shown_category", "coverage"}

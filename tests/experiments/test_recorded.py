@@ -1,0 +1,88 @@
+"""The lifecycle runs on a recorded log as it runs in a simulated shop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.registry import Registry
+from perennial.experiments import recorded, run
+from perennial.experiments.recorded import RecordedShop
+from tests.envs.calibration.conftest import data  # noqa: F401 (the fixture)
+
+CLICKS = "eshop_clothing_2008/clicks_2008-04_2008-06.parquet"
+
+
+def clicks(days: int = 4, sessions: int = 6, products: int = 14, length: int = 5) -> pl.DataFrame:
+    """Sessions that walk round the products, one after the other."""
+    rows = []
+    for session in range(days * sessions):
+        for order in range(1, length + 1):
+            product = (session + order) % products
+            rows.append(
+                {
+                    "year": 2008, "month": 4, "day": 1 + session // sessions, "order": order, "country": 29,
+                    "session_id": 100 + session, "main_category": 1 + product % 4, "model": f"P{product:02d}",
+                    "colour": 1 + product % 14, "price": 20 + product,
+                }
+            )  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def test_a_page_is_answered_by_the_click_that_followed() -> None:
+    shop = RecordedShop(clicks())
+    assert shop.days == 4
+    visits = shop.arrivals(24, 47)
+    assert visits.active.tolist() == list(range(6, 12))
+    seen = []
+    while len(visits.active):
+        observed = shop.observe(visits)
+        expected = (visits.active + 1 + visits.page) % 14
+        slates = np.tile(np.arange(10, dtype=np.int32), (len(visits.active), 1))
+        seen.append((observed["history"][0].tolist(), len(visits.active)))
+        answer = shop.respond(visits, slates)
+        assert (answer.clicked.argmax(axis=1)[expected < 10] == expected[expected < 10]).all()
+        assert not answer.clicked[expected >= 10].any()
+    assert len(seen) == 5
+    assert seen[0] == ([-1] * 8, 6)
+    assert seen[3] == ([-1] * 5 + [7, 8, 9], 6)
+    assert answer.terminated.all()
+
+
+def test_what_is_no_click_log_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clicks().drop("price").write_parquet(tmp_path / "log.parquet")
+    assert recorded.main([str(tmp_path / "log.parquet"), f"output={tmp_path}"]) == 2
+    assert "Missing: price" in capsys.readouterr().err
+
+
+def test_the_whole_lifecycle_runs_with_no_world_behind_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clicks().write_parquet(tmp_path / "log.parquet")
+    command = [str(tmp_path / "log.parquet"), "strategy=nightly", f"output={tmp_path}", "name=small"]
+    assert recorded.main(command) == 0
+    assert "5 versions" in capsys.readouterr().out
+    assert recorded.main(command) == 2
+    folder = tmp_path / "replay" / "small"
+    shop = RecordedShop(clicks())
+    assert FeedbackLog(folder / "log", shop.spaces).counts == {"pages": 120, "quarantined": 0, "duplicates": 0}
+    assert Registry(folder / "registry", "", 0).resolve("champion") == 5
+    lines = [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
+    assert [line["verdict"] for line in lines if line["decision"] == "training"] == ["trained"] * 4
+
+
+def test_on_the_real_log_learning_beats_not_learning(data: Path, tmp_path: Path) -> None:  # noqa: F811
+    shop = RecordedShop(pl.read_parquet(data / CLICKS))
+    assert (shop.spaces.n_items, shop.spaces.n_users, shop.days) == (217, 17031, 91)
+    hits = {}
+    for strategy in ("static", "nightly"):
+        settings = run.compose(["agent=popular", f"strategy={strategy}"])
+        loop = recorded.replay(shop, settings, tmp_path / strategy, days=5)
+        pages = loop.log.read(2, 4)
+        assert pages.clicked.sum(axis=1).max() == 1
+        hits[strategy] = float(pages.clicked.any(axis=1).mean())
+    assert hits["static"] == pytest.approx(0.10, abs=0.03)
+    assert hits["nightly"] > hits["static"] + 0.01
