@@ -63,8 +63,7 @@ def slot_weights(
     matched = pages.slates == slates
     if served is None:
         return np.where(matched & pages.explored[:, None], 1.0 / chance, 0.0)
-    weights: Floats = matched / ((1.0 - epsilon) * (served == slates) + chance)
-    return weights
+    return np.asarray(matched / ((1.0 - epsilon) * (served == slates) + chance), np.float64)
 
 
 def cascade_weights(pages: Feedback, target: Agent) -> Floats:
@@ -75,8 +74,7 @@ def cascade_weights(pages: Feedback, target: Agent) -> Floats:
     not know its propensities.
     """
     propensity = target.slate_propensity(pages.observations, pages.keys, pages.slates)
-    weights: Floats = np.cumprod(propensity / pages.slot_propensity, axis=1)
-    return weights
+    return np.asarray(np.cumprod(propensity / pages.slot_propensity, axis=1), np.float64)
 
 
 def slate_weights(pages: Feedback, target: Agent) -> Floats:
