@@ -35,6 +35,8 @@ HORIZON = 5000.0
 HORIZON_PAGES = 20_000.0
 """Visits, and pages, after which the sequences are narrowest."""
 MIN_USERS = 50
+TOLERANCE = 0.1
+"""What the last step of a canary takes for not worse; see ``conf/strategy/nightly_canary.yaml``."""
 LIFTS = (0.0, -0.05, 0.05, 0.1)
 CHUNK = 50
 
@@ -162,10 +164,10 @@ Verdicts = tuple[Bools, Bools]
 """(R, days): shown to be better, shown to be worse, at each look."""
 
 
-def mixture(candidate: Moments, champion: Moments, horizon: float) -> Verdicts:
-    """The normal-mixture sequence on a ratio, users as units."""
+def mixture(candidate: Moments, champion: Moments, horizon: float, tolerance: float = 0.0) -> Verdicts:
+    """The normal-mixture sequence on a ratio, users as units; "better" is not worse by more than `tolerance`."""
     _, low, high = mixture_interval(candidate, champion, ALPHA, horizon, MIN_USERS)
-    return low >= 0, high <= 0
+    return low >= -tolerance * champion.ratio()[0], high <= 0
 
 
 def repeated_z(candidate: Arms, champion: Arms, by_user: bool) -> Verdicts:
@@ -253,6 +255,7 @@ def _chunk(pools: Any, users: int, size: int, share: float, rng: np.random.Gener
     rules: dict[str, Callable[[], Verdicts]] = {
         "mixture, clicks a page": lambda: mixture(one.by_page, two.by_page, HORIZON_PAGES),
         "mixture, clicks a visit": lambda: mixture(one.by_visit, two.by_visit, HORIZON),
+        f"canary, {TOLERANCE:.0%} tolerated": lambda: mixture(one.by_page, two.by_page, HORIZON_PAGES, TOLERANCE),
         "betting, first page": lambda: betting(pools, counts, share, rng),
         "z, users as units": lambda: repeated_z(one, two, by_user=True),
         "z, visits as units": lambda: repeated_z(one, two, by_user=False),
@@ -285,7 +288,7 @@ def table(outcomes: dict[tuple[float, int], dict[str, Outcome]]) -> Table:
         Column("lift", "candidate", str),
         Column("users", "users", str),
         Column("rule", "rule", str),
-        Column("promoted", "shown better", shares),
+        Column("promoted", "promoted", shares),
         Column("verdict", "any verdict", shares),
         Column("impressions", "median impressions to it", str),
     )

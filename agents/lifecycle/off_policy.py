@@ -63,8 +63,7 @@ def slot_weights(
     matched = pages.slates == slates
     if served is None:
         return np.where(matched & pages.explored[:, None], 1.0 / chance, 0.0)
-    weights: Floats = matched / ((1.0 - epsilon) * (served == slates) + chance)
-    return weights
+    return np.asarray(matched / ((1.0 - epsilon) * (served == slates) + chance), np.float64)
 
 
 def cascade_weights(pages: Feedback, target: Agent) -> Floats:
@@ -75,8 +74,7 @@ def cascade_weights(pages: Feedback, target: Agent) -> Floats:
     not know its propensities.
     """
     propensity = target.slate_propensity(pages.observations, pages.keys, pages.slates)
-    weights: Floats = np.asarray(np.cumprod(propensity / pages.slot_propensity, axis=1), np.float64)
-    return weights
+    return np.asarray(np.cumprod(propensity / pages.slot_propensity, axis=1), np.float64)
 
 
 def slate_weights(pages: Feedback, target: Agent) -> Floats:
@@ -149,18 +147,20 @@ ESTIMATORS = {"ips": ips, "snips": snips, "dm": dm, "dr": dr}
 def evaluate(data: Weighted, estimator: str, alpha: float = 0.05) -> Value:
     """A policy's value by one of ESTIMATORS."""
     value, influence = ESTIMATORS[estimator](data)
-    return _interval(value, influence, data.users, effective_size(data.weights), alpha)
+    size = effective_size(data.weights)
+    return _interval(value, influence, data.users, size, alpha, blind=estimator != "dm" and size == 0)
 
 
 def compare(first: Weighted, second: Weighted, estimator: str, alpha: float = 0.05) -> Value:
     """The value of `first` less that of `second` on the same pages; where both show the same, nothing is unsure.
 
-    ``effective`` counts the pages on which the two differ.
+    ``effective`` counts the pages on which the two differ; if none of them was ever seen, the interval is infinite.
     """
     value1, influence1 = ESTIMATORS[estimator](first)
     value2, influence2 = ESTIMATORS[estimator](second)
     size = effective_size(np.maximum(first.weights - second.weights, 0.0))
-    return _interval(value1 - value2, influence1 - influence2, first.users, size, alpha)
+    blind = estimator != "dm" and size == 0 and not np.array_equal(first.target, second.target)
+    return _interval(value1 - value2, influence1 - influence2, first.users, size, alpha, blind)
 
 
 def effective_size(weights: Floats) -> float:
@@ -169,11 +169,13 @@ def effective_size(weights: Floats) -> float:
     return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def _interval(value: float, influence: Floats, users: NDArray[Any], effective: float, alpha: float) -> Value:
-    """A normal interval from the influence summed by user."""
+def _interval(
+    value: float, influence: Floats, users: NDArray[Any], effective: float, alpha: float, blind: bool
+) -> Value:
+    """A normal interval from the influence summed by user; infinite where nothing was seen."""
     groups = np.unique(users, return_inverse=True)[1]
     sums = np.bincount(groups, influence)
     n = len(sums)
-    spread = np.sqrt((sums**2).sum() * n / (n - 1)) / len(influence) if n > 1 else np.inf
+    spread = np.sqrt((sums**2).sum() * n / (n - 1)) / len(influence) if n > 1 and not blind else np.inf
     reach = NormalDist().inv_cdf(1 - alpha / 2) * float(spread)
     return Value(value, value - reach, value + reach, effective)

@@ -97,6 +97,14 @@ def test_a_policy_does_not_differ_from_itself():
         assert (found.value, found.low, found.high, found.effective) == (0.0, 0.0, 0.0, 0.0)
 
 
+def test_what_was_never_seen_is_not_known():
+    """No weight at all: the estimate is the model's or nothing, and the interval says that anything is possible."""
+    unseen = replace(hand(), weights=np.zeros((3, 2)))
+    for name in ("ips", "dr"):
+        assert evaluate(unseen, name).high == np.inf
+        assert compare(unseen, replace(unseen, target=unseen.target / 2), name).low == -np.inf
+
+
 def test_a_perfect_model_leaves_dr_nothing_to_correct():
     data = replace(hand(), predicted=hand().earned)
     assert evaluate(data, "dr").low == evaluate(data, "dr").high == pytest.approx(1.2)

@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -84,3 +85,19 @@ def test_where_items_come_and_go_the_table_is_that_of_the_day():
 
     living(Watchlist(table, SPACES), 3)
     assert asked == [11, 35, 59]
+
+
+def test_a_watchlist_taken_up_in_mid_life_goes_on_alike():
+    """As a checkpoint does it: the functions that count are built again, what was counted is kept."""
+    _, monitor = living(Watchlist(ITEMS, SPACES, DeclaredLatency()), 40)
+    again, raised = copy.deepcopy(monitor), []
+    for one in (monitor, again):
+        rng = np.random.default_rng(1)
+        for tick in range(24 * 40 + 11, 24 * 56, 12):
+            clicked = rng.random((60, SPACES.slate_size)) < 0.2
+            one.update(wave(tick, list(range(60 * tick, 60 * tick + 60)), clicked=clicked, seed=3), tick)
+            raised += one.alerts
+    assert again.watchlist is not monitor.watchlist
+    assert raised[: len(raised) // 2] == raised[len(raised) // 2 :]
+    assert again.figures() == pytest.approx(monitor.figures(), nan_ok=True)
+    assert {"ctr", "bounce_rate"} <= {alert.metric for alert in raised}
