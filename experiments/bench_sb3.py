@@ -21,10 +21,10 @@ from perennial.envs.shop import ShopVectorEnv
 LANES = 64
 
 RUNS: dict[str, tuple[type[Sb3Agent], dict[str, Any], int]] = {
-    "PPO, 10 epochs as stable-baselines3 has it": (Ppo, {"credit": "page", "n_epochs": 10}, 8192),
-    "PPO, 2 epochs as in conf/agent/ppo.yaml": (Ppo, {"credit": "page"}, 8192),
-    "A2C, one step a round": (A2c, {"credit": "page"}, 8192),
-    "RecurrentPPO": (RecurrentPpo, {}, 4096),
+    "PPO, 10 epochs as stable-baselines3 has it": (Ppo, {"credit": "page", "n_epochs": 10}, 4096),
+    "PPO, 2 epochs as in conf/agent/ppo.yaml": (Ppo, {"credit": "page"}, 4096),
+    "A2C, one step a round": (A2c, {"credit": "page"}, 4096),
+    "RecurrentPPO": (RecurrentPpo, {}, 2048),
 }
 """What is measured: the agent, its options, and for how many pages."""
 

@@ -23,7 +23,8 @@ class MetaRl(RecurrentPpo):
     Weights hold what is common to all users and times; what is special to this user, now, is found out anew by the
     LSTM, whose state is carried over the user's visits and never reset. It reads, beside the page, what was shown on
     the user's page before and which of it was clicked, as the paper feeds the last action and reward; both are
-    observable when serving, since clicked items enter the history. Returns run over the ends of visits too.
+    observable when serving, since clicked items enter the history. (A page that the exploration floor took over it
+    takes for its own.) Returns run over the ends of visits too.
 
     `learn` needs an environment whose episode is a user's life (``episode="user"``), or the state ends with the visit.
     """
