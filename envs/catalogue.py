@@ -15,8 +15,10 @@ from perennial.envs.random_numbers import table_generator
 FEATURES = 16
 
 # Assumed, in logits unless said otherwise; no open log identifies them.
-APPEAL_SCALE = 0.4  # spread of appeal, Student t with 4 degrees of freedom: heavy-tailed
-QUALITY_NOISE = 1.0  # spread of quality around its fall with appeal (clickbait), before the logistic
+APPEAL_SCALE = 0.4  # spread of appeal, Student t: heavy-tailed
+APPEAL_FREEDOM = 4  # its degrees of freedom
+CLICKBAIT = 0.5  # fall of quality, before the logistic, with one APPEAL_SCALE of appeal
+QUALITY_NOISE = 1.0  # spread of quality around that, before the logistic
 CART_QUALITY = 1.0  # how much more often a click on a good item (quality 1 against 0) ends in the cart
 NOT_INTERESTED = 0.02  # chance that an examined, unclicked item of quality 0 is waved away
 PROVIDERS = 20  # whose shares of the items fall as 1, 1/2, 1/3, ...
@@ -105,8 +107,8 @@ def generate_catalogue(
     counts = items_per_category(np.asarray(preset.base_share), n_items) if "category" not in given else None
     category = given["category"] if counts is None else rng.permutation(_repeated(counts))
     latent = given.get("latent", rng.standard_normal((n_items, dim)) / np.sqrt(dim))
-    appeal_z = given["appeal"] / APPEAL_SCALE if "appeal" in given else rng.standard_t(4, n_items)
-    quality = given.get("quality", _logistic(-0.5 * appeal_z + QUALITY_NOISE * rng.standard_normal(n_items)))
+    appeal_z = given["appeal"] / APPEAL_SCALE if "appeal" in given else rng.standard_t(APPEAL_FREEDOM, n_items)
+    quality = given.get("quality", _logistic(-CLICKBAIT * appeal_z + QUALITY_NOISE * rng.standard_normal(n_items)))
     price_z = rng.standard_normal(n_items)
     mean, spread = (np.asarray(part)[category] for part in (preset.log_price_mean, preset.log_price_std))
     if "price" in given:

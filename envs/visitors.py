@@ -18,7 +18,8 @@ FEATURES = 16
 # Assumed; no open log identifies them.
 LATENT_SCALE = 0.5  # spread of <p_u, q_i> over items, in logits
 TASTE_FLOOR = -4.0  # a category nobody would ever click: its log-taste is cut there
-PRICE_SENSITIVITY = 0.2  # mean fall of the logit with one standard deviation of log price; gamma with shape 2
+PRICE_SENSITIVITY = 0.2  # mean fall of the logit with one standard deviation of log price
+PRICE_SHAPE = 2.0  # its gamma shape over visitors
 SENSITIVITY_SHAPE = 10.0  # gamma shape of the sensitivity to the season, mean 1
 PATIENCE_SHARE = 0.5  # share of the variance of a visit's patience that is the visitor's own
 PROTECTED_SHARE = 0.3  # share of visitors with the protected attribute
@@ -79,7 +80,7 @@ def generate_visitors(
     if latent is None:
         latent = rng.standard_normal((n_users, dim), dtype=np.float32) * np.float32(LATENT_SCALE)
     activity = np.cumsum(given.get("activity", rng.gamma(preset.activity_shape, 1.0, n_users) + 1e-6))
-    price = rng.gamma(2.0, PRICE_SENSITIVITY / 2.0, n_users)
+    price = rng.gamma(PRICE_SHAPE, PRICE_SENSITIVITY / PRICE_SHAPE, n_users)
     sensitivity = rng.gamma(SENSITIVITY_SHAPE, 1 / SENSITIVITY_SHAPE, n_users)
     patience = np.sqrt(PATIENCE_SHARE) * rng.standard_normal(n_users)
     features = given.get("features")

@@ -268,7 +268,7 @@ def provenance_table() -> Table:
         {"owner": owner, "parameters": ", ".join(names), "kind": kind, "source": source}
         for (owner, kind, source), names in groups.items()
     ]
-    columns = tuple(Column(key, key, str) for key in ("owner", "parameters", "kind", "source"))
+    columns = tuple(Column(key, key, str, words=True) for key in ("owner", "parameters", "kind", "source"))
     return Table("where every parameter comes from", columns, rows)
 
 

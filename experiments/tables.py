@@ -19,11 +19,12 @@ Cell = float | str | Interval | None
 
 @dataclass(frozen=True)
 class Column:
-    """A column's `key` in JSON, its printed `title`, and how a cell is written."""
+    """A column's `key` in JSON, its printed `title`, and how a cell is written; `words` stand left, numbers right."""
 
     key: str
     title: str
     write: Callable[[Any], str]
+    words: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Table:
         return [["–" if row[c.key] is None else c.write(row[c.key]) for c in self.columns] for row in self.rows]
 
     def markdown(self) -> str:
-        lines = [[c.title for c in self.columns], ["---"] + ["---:"] * (len(self.columns) - 1), *self.texts()]
+        rule = ["---" if self._left(index) else "---:" for index in range(len(self.columns))]
+        lines = [[c.title for c in self.columns], rule, *self.texts()]
         return f"**{self.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
     def rich(self) -> Any:
@@ -52,10 +54,15 @@ class Table:
             title=escape(self.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
         )
         for index, column in enumerate(self.columns):
-            screen.add_column(textwrap.fill(column.title, 12), justify="right" if index else "left", overflow="fold")
+            screen.add_column(
+                textwrap.fill(column.title, 12), justify="left" if self._left(index) else "right", overflow="fold"
+            )
         for row in self.texts():
             screen.add_row(*(text.replace(" [", "\n[") for text in row))
         return screen
+
+    def _left(self, index: int) -> bool:
+        return index == 0 or self.columns[index].words
 
     def plain(self) -> list[dict[str, Any]]:
         """The rows for JSON: every number to its last digit, NaN as null."""

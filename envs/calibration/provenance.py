@@ -57,7 +57,7 @@ TRADES = "US Census Bureau, Monthly Retail Trade, 20 trades, 1992-2005, noise ta
 PANEL = "Open e-commerce 1.0, doi:10.7910/DVN/YGLYDY"
 TOTALS = "published totals of large shops; no open log holds both"
 NO_LOG = "no open log identifies it"
-KNOB = "the user's: 1 is the size as declared"
+KNOB = "the user's knob: 1 is the size as fitted"
 SIZE = "the user's: a size of the simulation"
 
 
@@ -157,11 +157,16 @@ TABLE: dict[str, dict[str, Provenance]] = {
         "choice": _assumed("position: slots side by side show no effect within +-30 % in Open Bandit's uniform log"),
     },
     "catalogue": {
-        **_all(_assumed(NO_LOG), "APPEAL_SCALE QUALITY_NOISE CART_QUALITY NOT_INTERESTED PROVIDERS"),
+        **_all(
+            _assumed(NO_LOG),
+            "APPEAL_SCALE APPEAL_FREEDOM CLICKBAIT QUALITY_NOISE CART_QUALITY NOT_INTERESTED PROVIDERS",
+        ),
         **_all(_assumed("how much of an item agents see"), "FEATURES FEATURE_NOISE"),
     },
     "visitors": {
-        **_all(_assumed(NO_LOG), "LATENT_SCALE TASTE_FLOOR PRICE_SENSITIVITY SENSITIVITY_SHAPE PATIENCE_SHARE"),
+        **_all(
+            _assumed(NO_LOG), "LATENT_SCALE TASTE_FLOOR PRICE_SENSITIVITY PRICE_SHAPE SENSITIVITY_SHAPE PATIENCE_SHARE"
+        ),
         **_all(_assumed("an attribute to audit by, made up"), "PROTECTED_SHARE LEAN_NOISE"),
         **_all(_assumed("how much of a visitor agents see"), "FEATURES FEATURE_NOISE"),
     },
