@@ -45,6 +45,10 @@ class CalendarConditioned(Agent):
         super().begin(items, spaces, seed)
         self.agent.begin(items, replace(spaces, user_dim=spaces.user_dim + 2 * self.harmonics), seed)
 
+    def reseed(self, seed: int) -> None:
+        super().reseed(seed)
+        self.agent.reseed(seed)
+
     def dated(self, observations: Observations) -> dict[str, NDArray[Any]]:
         """The observations, with the date among the visitor's attributes."""
         date = np.float32(self.scale) * observations["calendar"][:, : 2 * self.harmonics]

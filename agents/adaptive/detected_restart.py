@@ -50,6 +50,10 @@ class DetectedRestart(Agent):
         self._listen([[] for _ in range(spaces.n_categories)])
         self.open = np.zeros((2, spaces.n_categories), dtype=np.int64)
 
+    def reseed(self, seed: int) -> None:
+        super().reseed(seed)
+        self.agent.reseed(seed)
+
     def _listen(self, heard: list[list[float]]) -> None:
         """Detectors that have taken the values `heard`, per category; the values since a restart are their state."""
         self.heard = heard

@@ -78,6 +78,10 @@ class SeasonalMemory(Agent):
         self.agent.begin(items, spaces, seed)
         self._forget()
 
+    def reseed(self, seed: int) -> None:
+        super().reseed(seed)
+        self.agent.reseed(seed)
+
     def _forget(self) -> None:
         none = np.zeros((2, self.spaces.n_categories))
         self.regimes, self.active, self.decisions = [Regime(none, 0)], 0, 0

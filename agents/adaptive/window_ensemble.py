@@ -74,6 +74,11 @@ class WindowEnsemble(Agent):
             member.begin(items, spaces, seed)
         self._level()
 
+    def reseed(self, seed: int) -> None:
+        super().reseed(seed)
+        for member in self.members:
+            member.reseed(seed)
+
     def _level(self) -> None:
         """Trust all alike."""
         self.weights = np.full(len(self.members), 1.0 / len(self.members))

@@ -117,6 +117,18 @@ def test_same_seed_same_bits(name: str) -> None:
 
 
 @every_agent
+def test_reseeded_its_training_draws_the_same_whatever_was_served(name: str) -> None:
+    (one, shop), (other, _) = lived(name), lived(name)
+    more = toy_shop(**SIZES)
+    other.act(*more.observe(40))
+    pages = shop.uniform_log(80, batch=40)
+    for agent in (one, other):
+        agent.reseed(9)
+        agent.fit(pages, "warm")
+    assert same(one.state(), other.state())
+
+
+@every_agent
 def test_saved_and_loaded_it_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
     first, shop = lived(name)
     first.save(tmp_path / "agent.safetensors")
