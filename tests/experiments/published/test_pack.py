@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from perennial.agents.bandits.tabular import BetaThompson, DiscountedThompson, Ucb1
-from perennial.experiments.published import exact, pack, russac
+from perennial.agents.bandits.tabular import DiscountedThompson, Ucb1
+from perennial.experiments.published import besson, exact, pack, russac
 from perennial.experiments.published.entry import Comparison, Entry, compare
 from perennial.experiments.published.play import bernoulli_regret
 from perennial.experiments.published.tables import TURN
@@ -52,25 +52,16 @@ def test_the_comparison_can_fail() -> None:
     assert not compare(Entry("UCB1", "timid", honest.expected, "none", wrong)).agrees
 
 
-def test_discounted_thompson_as_in_public_code_is_found_out() -> None:
-    """There only the pulled arm's successes and failures fade, unlike Raj and Kalyani 2017, algorithm 1."""
-
-    class OnlyThePulled(BetaThompson):
-        def learn(self, arms: np.ndarray, rewards: np.ndarray) -> None:
-            self.pulls[self.rows, arms] *= 0.8
-            self.total[self.rows, arms] *= 0.8
-            super().learn(arms, rewards)
-
+def test_discounted_thompson_follows_the_paper_and_not_the_public_code() -> None:
+    """The paper's algorithm agrees with its exact regret; on the thesis's problem it earns twice the published number,
+    which is that of a program that fades the pulled arm alone (and which the pack reproduces)."""
     means = TURN[4:10]
     expected = exact.tree_regret(exact.discounted_thompson(0.8, nodes=100), means)
-
-    def measure(bandit: BetaThompson, rng: np.random.Generator) -> np.ndarray:
-        return bernoulli_regret(bandit, np.array(means), 50_000, rng)
-
-    ours = Entry("DTS", "paper", expected, "exact", partial(measure, DiscountedThompson(0.8)))
-    theirs = Entry("DTS", "public code", expected, "exact", partial(measure, OnlyThePulled()))
-    assert compare(ours).agrees
-    assert not compare(theirs).agrees
+    short = partial(bernoulli_regret, DiscountedThompson(0.8), np.array(means), 50_000)
+    assert compare(Entry("DTS", "short", expected, "exact", short)).agrees
+    published = besson.TABLE["Discounted Thompson, reference code", 1][0]
+    long = bernoulli_regret(DiscountedThompson(0.95), besson.means(1), 20, np.random.default_rng(0))
+    assert long.mean() > 1.8 * published
 
 
 def test_z_counts_both_errors() -> None:
