@@ -4,7 +4,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 SETUP = @$(PYTHON) bootstrap.py
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format bench clean
+.PHONY: help demo test test-all lint format bench reproduce clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ format: ## Rewrite the sources in the project's format
 
 bench: ## Decisions a second, import and first-step times
 	$(SETUP) -- python -m perennial.experiments.bench $(ARGS)
+
+reproduce: ## Our algorithms beside published and exactly computed numbers (under five minutes); ARGS="UCB1" narrows it
+	$(SETUP) -- python -m perennial.experiments.published.pack $(ARGS)
 
 clean: ## Remove the environment and the caches; results in runs/ stay
 	rm -rf .venv .mypy_path .mypy_cache .pytest_cache .ruff_cache *.egg-info build

@@ -50,7 +50,8 @@ class PairFeatures:
         x = np.empty((*items.shape, self.size), dtype=np.float32)
         x[..., : page.shape[1]] = page[:, None]
         x[..., page.shape[1] : end] = shown[..., : -self.rank]
-        user = observations["user"] @ self.user_directions
+        # Page by page, so that a page's bits do not depend on how many others stand beside it.
+        user = (observations["user"][:, None, :] @ self.user_directions)[:, 0]
         square = x[..., end:-MATCHES].reshape(*items.shape, self.rank, self.rank)
         np.multiply(user[:, None, :, None], shown[..., None, -self.rank :], out=square)
         x[..., end:-MATCHES] = square.reshape(*items.shape, -1)

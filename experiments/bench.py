@@ -20,6 +20,7 @@ from perennial.agents.popular import Popular
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
 from perennial.envs.shop import ShopEnv, ShopVectorEnv
+from perennial.experiments import bench_agents
 from perennial.experiments.numpy_shop import NumpyShop
 
 SIZES: dict[str, Any] = {
@@ -43,10 +44,15 @@ print(time.perf_counter() - t)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table of speeds, or with --scale what a large shop takes."""
+    """Print the table of speeds, or with --scale what a large shop takes, or with --agents the agents' speeds."""
     parser = argparse.ArgumentParser(prog="perennial-bench", description=__doc__)
     parser.add_argument("--scale", action="store_true", help="build and run 1,000,000 visitors x 100,000 items instead")
-    scale() if parser.parse_args(arguments).scale else speed()
+    parser.add_argument("--agents", nargs="*", metavar="NAME", help="measure the agents of conf/agent, or those named")
+    options = parser.parse_args(arguments)
+    if options.agents is not None:
+        bench_agents.main(options.agents)
+    else:
+        scale() if options.scale else speed()
 
 
 def scale() -> None:

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from perennial.agents import Agent, Exploring, LinUCB, Popular, RandomSlates
+from tests.agents.bandits.test_slates import MAKERS as LINEAR
 from tests.agents.toy import toy_shop
 
 MAKERS = {
     "random": RandomSlates,
     "popular": Popular,
-    "linucb": lambda: LinUCB(rank=3),
+    **LINEAR,
     "exploring": lambda: Exploring(LinUCB(rank=3), epsilon=0.2),
 }
 
