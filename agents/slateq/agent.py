@@ -48,6 +48,8 @@ class SlateQ(Agent):
 
     **Exact** under ``choice=single``, as far as the network can hold q. **A heuristic elsewhere**: where several items
     of a page can be clicked, each click is learned from as a choice of its own, and the value of a page counts one.
+    There the exact optimiser errs: it shows what makes the one choice worth most, not what is clicked most, and in the
+    gift shop falls back to the level of `Popular`; keep to "top_k".
 
     v and q are heads of one network (`network`). `fit` repeats `rounds` times: settle the targets of all pages with the
     network as it is, then take gradient steps towards them (fitted Q iteration, Riedmiller 2005): the target network is
@@ -57,7 +59,7 @@ class SlateQ(Agent):
     Arguments
     ---------
     gamma : discount from page to page of a visit, in [0, 1)
-    optimiser : "exact" shows the slate of the greatest value, "top_k" the items of the largest v x q
+    optimiser : "top_k" shows the items of the largest v x q; "exact" the slate of the greatest value of a single choice
     rank : user directions and item directions that are multiplied with each other, >= 1 (see `PairFeatures`)
     width : size of hidden layers, >= 1
     embedding : size of an item's free vector, >= 1
