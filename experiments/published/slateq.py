@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +12,7 @@ from perennial.envs.tabular import SATIATION, TabularShop
 from perennial.experiments.published.entry import Entry, Floats
 
 ROUNDS = 400  # of value iteration; 0.8^400 is nothing
-LEVELS = [(a, b) for a in range(SATIATION) for b in range(SATIATION)]
+LEVELS: list[tuple[int, ...]] = [(a, b) for a in range(SATIATION) for b in range(SATIATION)]
 
 
 def iterate(weight: Floats, reward: Floats, after: Floats, size: int, discount: float) -> Floats:
@@ -72,14 +73,10 @@ def of_shop() -> tuple[Floats, Floats, Floats, int, float]:
 
 def entries() -> list[Entry]:
     exact = "value iteration over all slates (Bellman 1957), computed here"
+    setting = "mean value, 6 states, 8 items, slates of 3"
     found = [
         Entry(
-            "SlateQ",
-            f"random process {seed}: mean value, 6 states, 8 items, slates of 3",
-            expected=lambda seed=seed: float(over_slates(*drawn(seed)).mean()),
-            source=exact,
-            measure=lambda rng, seed=seed: np.array([iterate(*drawn(seed)).mean()]),
-            fast=True,
+            "SlateQ", f"random process {seed}: {setting}", partial(_exact, seed), exact, partial(_ours, seed), fast=True
         )
         for seed in range(2)
     ]
@@ -88,7 +85,15 @@ def entries() -> list[Entry]:
         "TabularShop, visitor always comes: value of the start",
         expected=lambda: float(shop().solve()[0][shop().start]),
         source="TabularShop.solve: value iteration over its 15 slates",
-        measure=lambda rng: np.array([iterate(*of_shop())[0]]),
+        measure=lambda rng: iterate(*of_shop())[:1],
         fast=True,
     )
     return [*found, tabular]
+
+
+def _exact(seed: int) -> float:
+    return float(over_slates(*drawn(seed)).mean())
+
+
+def _ours(seed: int, rng: np.random.Generator) -> Floats:
+    return np.array([iterate(*drawn(seed)).mean()])
