@@ -140,8 +140,10 @@ def test_empty_feedback_and_repeated_pages_leave_a_finite_state(make: Callable[[
     agent, log = begun(make, shop), shop.uniform_log(50)
     assert agent.update(log.take(np.arange(0)))["pages"] == 0.0
     agent.fit(log.take(np.arange(0)), start="cold")
+    repeated = log.take(np.zeros(50, dtype=np.int64))
+    repeated.keys.visit[:] = np.arange(50)
     for _ in range(30):
-        agent.update(log.take(np.zeros(50, dtype=np.int64)))  # one page, over and over: as collinear as can be
+        agent.update(repeated)  # one page, over and over: as collinear as can be
     assert all(np.isfinite(array).all() for array in agent.state().values())
     observations, _ = shop.observe(5)
     assert np.isfinite(agent.scores(observations)).all()
