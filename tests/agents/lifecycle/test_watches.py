@@ -85,6 +85,9 @@ def test_calibration_by_hand():
     assert watch.reliability().tolist() == [[2, 2], pytest.approx([0.6, 1.6]), [1, 2]]
     assert watch.figures()["expected_calibration_error"] == pytest.approx((0.4 + 0.4) / 4)
     assert watch.figures()["calibration"] == pytest.approx((3 - 2.2) / 4)
+    watch.add(step(wave(24, [1], extras={"predicted_clicks": np.array([[0.0, np.nan]])}, explored=np.array([False]))))
+    watch.close()
+    assert watch.reliability()[0].sum() == 4  # none was given
     silent = CalibrationWatch(cells=2, reference_days=2, current_days=2)
     silent.add(step(wave(0, [1, 2])))
     silent.close()
