@@ -16,9 +16,6 @@ CTR, CART_GIVEN_CLICK, PURCHASE_GIVEN_CART = 0.15, 0.09, 0.30
 share of examined products opened under a uniform slate (home-page widgets have 0.4-0.5 %, which is another thing);
 carts per click and orders per cart are published totals of large shops."""
 
-DEFAULT_HARMONICS = 4
-"""Used where the log is too short for a second year to judge."""
-
 Progress = Callable[[str], None]
 
 
@@ -35,13 +32,11 @@ class Grid:
 
 
 def choose_harmonics(log: PurchaseLog) -> int:
-    """The number of harmonics that, fitted on the first year, scores best on the second; 4 in a log of one year.
+    """The number of harmonics that scores best on what was held out; see `seasons.cross_validate`.
 
-    Weeks left out of a single year would not do: they reward fitting that year's own events. (In the gift shop they
-    ask for 7, for 0.0015 nats a purchase; the marketplace's second year asks for 3.)
+    Weeks left out of a single year reward fitting that year's own events as well: such a season is that shop's in that
+    year. (The gift shop's weeks ask for 7, and so do customers held out; the marketplace's second year for 3.)
     """
-    if log.days < 700:
-        return DEFAULT_HARMONICS
     scores = seasons.cross_validate(log)
     return max(scores, key=lambda h: scores[h])
 

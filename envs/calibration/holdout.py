@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.envs.calibration import seasons
-from perennial.envs.calibration.fit import DEFAULT_HARMONICS, fit_log, fit_main
+from perennial.envs.calibration.fit import fit_log, fit_main
 from perennial.envs.calibration.goodness import CHECK_SEED
 from perennial.envs.calibration.logs import PurchaseLog, part
 from perennial.envs.calibration.realism import customers
@@ -25,6 +25,9 @@ PSEUDO_COUNT = 1.0
 """Purchases, at the training part's yearly shares, added to a raw week, so that what was not bought stays possible."""
 
 NO_SOURCE = Source("", "", "", "")
+
+A_WORLD = "a whole world"
+"""Fitted as a preset is, the number of its harmonics chosen by the training part's own weeks."""
 
 Season = Callable[[PurchaseLog, PurchaseLog], Floats]
 """(training part, test part) -> float64 (O, C): the shares it expects at every order of the test part."""
@@ -60,7 +63,7 @@ def by_time(log: PurchaseLog, effort: Effort | None = None) -> Holdout:
     policy sells in another draw of visitors and items.
     """
     second = ~log.in_years(0, 1)
-    worlds = {} if effort is None else {f"a world of {DEFAULT_HARMONICS} harmonics": simulated(effort)}
+    worlds = {} if effort is None else {A_WORLD: simulated(effort)}
     return _held_out("first year fitted, second scored", log, [second], {"raw week shares": same_week} | worlds)
 
 
@@ -125,7 +128,7 @@ def simulated(effort: Effort) -> Season:
 
     def model(training: PurchaseLog, test: PurchaseLog) -> Floats:
         visits = load_visit_model()
-        preset, season = fit_main(fit_log(training, "held_out", "", NO_SOURCE, DEFAULT_HARMONICS), visits, effort)
+        preset, season = fit_main(fit_log(training, "held_out", "", NO_SOURCE), visits, effort)
         moments = replace(effort, days=52, seed=CHECK_SEED)
         sold = np.stack([run.purchases.sum(0) for run in simulate(preset, season, visits, moments)])
         week = np.minimum(test.order_day % YEAR_DAYS / YEAR_DAYS * 52, 51).astype(np.int64)

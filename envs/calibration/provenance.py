@@ -181,7 +181,6 @@ TABLE: dict[str, dict[str, Provenance]] = {
     "fit": {
         "CTR": _assumed("as `Preset.ctr`"),
         **_all(_literature(TOTALS), "CART_GIVEN_CLICK PURCHASE_GIVEN_CART"),
-        "DEFAULT_HARMONICS": _assumed("used where a log has no second year to judge by"),
     },
 }
 """By owner (a class, or a module for its constants), then by parameter."""

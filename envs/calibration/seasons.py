@@ -14,6 +14,9 @@ PERMUTATIONS = 50
 ORDERS = range(1, 9)
 """Numbers of harmonics that cross-validation compares."""
 
+TWO_YEARS = 700
+"""Days from which on a log has a second year to judge by."""
+
 
 @dataclass(frozen=True)
 class Weeks:
@@ -114,11 +117,20 @@ def score(weeks: Weeks, coefficients: NDArray[np.float64]) -> float:
 
 
 def cross_validate(log: PurchaseLog) -> dict[int, float]:
-    """Score of the second year by the number of harmonics, fitted on the first; for logs of two years or more."""
+    """Score, nats a purchase, of what was held out from the fit, by the number of harmonics.
+
+    A log of two years is fitted on the first and scored on the second; one of a year on every second week, then on
+    the others, and scored on the rest.
+    """
     weeks, effect = weekly(log), design_effect(log.baskets)
-    first = weeks.day < log.order_day[0] + 365
-    rest = weeks.take(~first)
-    return {count: score(rest, fit_log_share(weeks.take(first), count, effect)) for count in ORDERS}
+    second = weeks.day >= log.order_day[0] + 365
+    odd = np.arange(len(weeks.day)) % 2 == 1
+    tests = [second] if log.days >= TWO_YEARS else [odd, ~odd]
+
+    def held_out(count: int, test: NDArray[np.bool_]) -> float:
+        return score(weeks.take(test), fit_log_share(weeks.take(~test), count, effect))
+
+    return {count: float(np.mean([held_out(count, test) for test in tests])) for count in ORDERS}
 
 
 def drift_size(log: PurchaseLog, seed: int = 0) -> tuple[float, float]:

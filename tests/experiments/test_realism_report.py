@@ -151,12 +151,12 @@ def test_the_provenance_table_holds_every_parameter() -> None:
 
 
 MISSED = {
-    "gift_shop": ["month indices within the log's interval"],
+    "gift_shop": [],
     "marketplace": [],
     "clothing_visits": ["its least rise from line to line"],
 }
-"""What falls short: four harmonics are too few for the gift shop's months (79 % of cells, 90 % asked), and in a flat
-shop the chance to go on falls by .0025 from the first click to the second before it rises."""
+"""What falls short: in a flat shop the chance to go on falls by .0025 from the first click to the second before it
+rises."""
 
 
 @pytest.mark.slow

@@ -63,8 +63,9 @@ def test_a_log_without_a_season_has_no_drift() -> None:
     assert abs(raw - noise) < 3 * noise / np.sqrt(52)  # a week's KL is chi-square with 2 degrees of freedom
 
 
-def test_two_years_choose_the_true_number_of_harmonics() -> None:
-    scores = seasons.cross_validate(drawn_log(days=730))
+@pytest.mark.parametrize("days", [730, 365])
+def test_what_is_held_out_chooses_the_true_number_of_harmonics(days: int) -> None:
+    scores = seasons.cross_validate(drawn_log(days=days))
     assert max(scores, key=lambda h: scores[h]) == 1
 
 
