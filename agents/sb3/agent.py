@@ -98,6 +98,7 @@ class Sb3Agent(Agent):
         model.set_logger(Logger(folder=None, output_formats=[]))
         if lanes is not None:
             model.set_env(lanes)
+            model.action_space.seed(int(np.random.randint(2**31)))  # noqa: NPY002 - the agent's own; see `swapped_in`
         return model
 
     def _learn_options(self, lanes: PageVecEnv) -> dict[str, Any]:

@@ -16,27 +16,43 @@ from perennial.agents.sb3.sac import Sac
 from perennial.agents.sb3.td3 import Td3
 
 SMALL: dict[str, Any] = {"embedding": 8, "width": 32}
-REPLAY: dict[str, Any] = {"learning_starts": 100, "batch_size": 64, "buffer_size": 5000, **SMALL}
-VALUES: dict[str, Any] = {"exploration_final_eps": 0.04, "target_update_interval": 100, **REPLAY}
+REPLAY: dict[str, Any] = {"learning_starts": 100, "batch_size": 64, "buffer_size": 5000, "train_freq": 4, **SMALL}
+VALUES: dict[str, Any] = {**REPLAY, "exploration_final_eps": 0.04, "target_update_interval": 100}
 ROUNDS: dict[str, Any] = {"n_steps": 200, "batch_size": 50, "n_epochs": 4, **SMALL}
+STEPS: dict[str, Any] = {"n_steps": 64, "learning_rate": 3e-3, **SMALL}
 
-OFF_POLICY: dict[str, Callable[[], Any]] = {
-    "dqn": lambda: Dqn(train_freq=8, **VALUES),
-    "dqn category": lambda: Dqn(action="category", train_freq=4, **VALUES),
-    "qr_dqn": lambda: QrDqn(train_freq=8, n_quantiles=10, **VALUES),
-    "sac": lambda: Sac(train_freq=4, **REPLAY),
-    "sac wish": lambda: Sac(action="wish", train_freq=4, **REPLAY),
-    "td3": lambda: Td3(train_freq=4, **REPLAY),
-    "td3 wish": lambda: Td3(action="wish", train_freq=4, noise=0.2, **REPLAY),
+OFF: dict[str, tuple[type[Any], dict[str, Any]]] = {
+    "dqn": (Dqn, VALUES | {"train_freq": 8}),
+    "dqn category": (Dqn, VALUES | {"action": "category"}),
+    "qr_dqn": (QrDqn, VALUES | {"train_freq": 8, "n_quantiles": 10}),
+    "sac": (Sac, REPLAY),
+    "sac wish": (Sac, REPLAY | {"action": "wish"}),
+    "td3": (Td3, REPLAY),
+    "td3 wish": (Td3, REPLAY | {"action": "wish", "noise": 0.2}),
 }
-ON_POLICY: dict[str, Callable[[], Any]] = {
-    "ppo": lambda: Ppo(credit="page", **ROUNDS),
-    "ppo by slot": lambda: Ppo(**ROUNDS),
-    "a2c": lambda: A2c(credit="page", n_steps=64, learning_rate=3e-3, **SMALL),
-    "a2c by slot": lambda: A2c(n_steps=64, learning_rate=3e-3, **SMALL),
-    "maskable_ppo": lambda: MaskablePpo(**ROUNDS),
-    "recurrent_ppo": lambda: RecurrentPpo(state=16, **ROUNDS),
-    "meta_rl": lambda: MetaRl(state=16, **ROUNDS),
+ON: dict[str, tuple[type[Any], dict[str, Any]]] = {
+    "ppo": (Ppo, ROUNDS | {"credit": "page"}),
+    "ppo by slot": (Ppo, ROUNDS),
+    "a2c": (A2c, STEPS | {"credit": "page"}),
+    "a2c by slot": (A2c, STEPS),
+    "maskable_ppo": (MaskablePpo, ROUNDS),
+    "recurrent_ppo": (RecurrentPpo, ROUNDS | {"state": 16}),
+    "meta_rl": (MetaRl, ROUNDS | {"state": 16}),
 }
-LEARNERS = OFF_POLICY | ON_POLICY
-BY_LEARN = {name: make for name, make in LEARNERS.items() if not name.endswith("by slot")}
+LESS = {"learning_starts": 40, "batch_size": 16, "train_freq": 8, "n_steps": 60, "n_epochs": 1}
+
+
+def _maker(kind: type[Any], options: dict[str, Any]) -> Callable[[], Any]:
+    return lambda: kind(**options)
+
+
+LEARNERS = {name: _maker(*made) for name, made in (OFF | ON).items()}
+"""Each with a budget that reaches the best slates of the tiny shop."""
+
+FAST = {
+    name: _maker(kind, options | {option: less for option, less in LESS.items() if option in options})
+    for name, (kind, options) in (OFF | ON).items()
+}
+"""The same with a budget of some training steps, for what does not need to be learned to be seen."""
+
+BY_LEARN = [name for name in LEARNERS if not name.endswith("by slot")]

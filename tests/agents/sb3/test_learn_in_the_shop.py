@@ -16,7 +16,7 @@ from perennial.agents.base import Spaces
 from perennial.agents.sb3.features import CandidateScorer, WholeCombinedExtractor
 from perennial.agents.sb3.policy import SlatePolicy
 from perennial.agents.sb3.vec_env import GymnasiumVecEnv
-from tests.agents.sb3.learners import BY_LEARN
+from tests.agents.sb3.learners import BY_LEARN, FAST
 
 SMALL: dict[str, Any] = {"n_users": 300, "n_items": 200, "n_candidates": 20, "slate_size": 4}
 SCORER: dict[str, Any] = {"embedding": 8, "width": 32}
@@ -43,9 +43,9 @@ def begun_for(env: Any, agent: Any) -> Any:
 @pytest.mark.parametrize("name", BY_LEARN)
 def test_every_learner_learns_in_the_shop(name: str) -> None:
     env = shop(episode="user", episode_days=20) if name == "meta_rl" else shop()
-    agent = begun_for(env, BY_LEARN[name]())
-    figures = agent.learn(env, 260)
-    assert figures["pages_learned"] >= 260
+    agent = begun_for(env, FAST[name]())
+    figures = agent.learn(env, 160)
+    assert figures["pages_learned"] >= 160
     assert agent.model._n_updates > 0
     state = agent.state()
     assert all(np.isfinite(array).all() for key, array in state.items() if key.startswith("policy/"))
@@ -53,7 +53,7 @@ def test_every_learner_learns_in_the_shop(name: str) -> None:
 
 def test_an_environment_of_other_actions_is_refused() -> None:
     env = shop()
-    agent = begun_for(env, BY_LEARN["dqn"]())
+    agent = begun_for(env, FAST["dqn"]())
     with pytest.raises(ValueError, match="'env' must take slates, .*build it with action='slate'"):
         agent.learn(shop(action="scores"), 100)
 
