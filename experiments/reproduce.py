@@ -1,4 +1,8 @@
-"""Rebuilds models from their records alone, and compares them bit for bit: `perennial-reproduce RUN VERSION`."""
+"""Rebuilds models from their records alone, and compares them bit for bit: `perennial-reproduce RUN VERSION`.
+
+What an agent noted while serving (`Decision.extras`) is not in the log, so the updates of a learner that needs it,
+such as PPO's, differ; and are said to.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +130,7 @@ def _file_hash(agent: Agent) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rebuild one version, or all of them, and say whether the bits are the recorded ones."""
     one_thread()
-    parser = argparse.ArgumentParser(prog="perennial-reproduce", description=__doc__)
+    parser = argparse.ArgumentParser(prog="perennial-reproduce", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of a run, such as runs/gift_shop/nightly-seasonal-seed0")
     parser.add_argument("version", type=int, nargs="?", help="version to rebuild; none: all of them")
     options = parser.parse_args(arguments)

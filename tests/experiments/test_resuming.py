@@ -81,6 +81,7 @@ def check_chain(points: list[str], whole: Path, folder: Path) -> None:
     assert hashes(folder) == hashes(whole)
 
 
+@pytest.mark.timeout(300)
 def test_killed_while_it_trains_logs_promotes_and_commits_it_ends_in_the_same_bits(whole: Path, tmp_path: Path) -> None:
     check_chain(FEW, whole, tmp_path)
 
