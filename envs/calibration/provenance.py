@@ -115,6 +115,7 @@ TABLE: dict[str, dict[str, Provenance]] = {
     ),
     "Tastes": _all(_fitted(PANEL + ", 2018-2020, by pairs of orders"), "share knot_days share_error knot_days_error"),
     "Spring2020": _all(_fitted(PANEL + ", 2018-2020, noise shrunk away"), "sizes half_life_days"),
+    "Composed": _all(_assumed(KNOB), "strength"),
     "Seasonal": _all(_assumed(KNOB), "strength"),
     "ShiftingSeasons": {
         "strength": _assumed(KNOB),
@@ -144,7 +145,6 @@ TABLE: dict[str, dict[str, Provenance]] = {
         **_all(_assumed("a scenario: sharper than a season's harmonics"), "categories size rise_days peak_days"),
     },
     "NoDrift": {},
-    "Composed": {},
     "Step": _all(_assumed("a scenario"), "start"),
     "Ramp": _all(_assumed("a scenario"), "start days"),
     "Pulse": _all(_assumed("a scenario"), "start rise_days hold_days half_life_days"),

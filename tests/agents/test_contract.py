@@ -116,11 +116,18 @@ def test_same_seed_same_bits(name: str) -> None:
         assert left.slates.tobytes() == right.slates.tobytes()
 
 
+def draw_on(agent: Agent) -> None:
+    """Draws as serving does, from the agent's generator and those of the agents it holds."""
+    agent.rng.random(100)
+    for held in (getattr(agent, "agent", None), *getattr(agent, "members", [])):
+        if held is not None:
+            draw_on(held)
+
+
 @every_agent
 def test_reseeded_its_training_draws_the_same_whatever_was_served(name: str) -> None:
     (one, shop), (other, _) = lived(name), lived(name)
-    more = toy_shop(**SIZES)
-    other.act(*more.observe(40))
+    draw_on(other)
     pages = shop.uniform_log(80, batch=40)
     for agent in (one, other):
         agent.reseed(9)

@@ -269,7 +269,7 @@ def test_a_candidate_is_validated_then_served_to_some_and_the_trail_says_so(tmp_
     assert {line["verdict"] for line in judged} == {"insufficient evidence"}
     assert 0.3 < judged[0]["rows"] / len(running.log.read(start, start)) < 0.7
     trained = decisions(tmp_path, "training")[0]
-    assert trained["window"] == "last 2 days, 50% held out"
+    assert (trained["window"], trained["held_out"]) == ("last 2 days", 0.5)
     assert trained["rows"] + judged[0]["rows"] == len(running.log.read(start, start))
     steps = [(line["version"], line["step"], line["verdict"]) for line in decisions(tmp_path, "rollout")]
     assert steps[0] == (2, "examination", "continue")

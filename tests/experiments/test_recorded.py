@@ -13,7 +13,6 @@ from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
 from perennial.experiments import recorded, run
 from perennial.experiments.recorded import RecordedShop
-from tests.envs.calibration.conftest import data  # noqa: F401 (the fixture)
 
 CLICKS = "eshop_clothing_2008/clicks_2008-04_2008-06.parquet"
 
@@ -74,14 +73,14 @@ def test_the_whole_lifecycle_runs_with_no_world_behind_it(tmp_path: Path, capsys
     assert [line["verdict"] for line in lines if line["decision"] == "training"] == ["trained"] * 4
 
 
-def test_on_the_real_log_learning_beats_not_learning(data: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_on_the_real_log_learning_beats_not_learning(data: Path, tmp_path: Path) -> None:
     shop = RecordedShop(pl.read_parquet(data / CLICKS))
     assert (shop.spaces.n_items, shop.spaces.n_users, shop.days) == (217, 17031, 91)
     hits = {}
     for strategy in ("static", "nightly"):
         settings = run.compose(["agent=popular", f"strategy={strategy}"])
-        loop = recorded.replay(shop, settings, tmp_path / strategy, days=5)
-        pages = loop.log.read(2, 4)
+        loop = recorded.replay(shop, settings, tmp_path / strategy, days=9)
+        pages = loop.log.read(2, 8)
         assert pages.clicked.sum(axis=1).max() == 1
         hits[strategy] = float(pages.clicked.any(axis=1).mean())
     assert hits["static"] == pytest.approx(0.10, abs=0.03)

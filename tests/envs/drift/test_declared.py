@@ -13,6 +13,7 @@ from perennial.envs.attraction import persistence_of, taste_now
 from perennial.envs.drift import Composed, Drift, Offsets
 from perennial.experiments import configuration
 from perennial.experiments.drift import names
+from perennial.experiments.run import WORLD_GETS
 from tests.envs.drift.shops import SMALL, day, setting
 
 NAMES = names()
@@ -20,7 +21,7 @@ DAYS = np.array([day("2010-01-01"), *(day("2010-09-25") + np.arange(0, 40, 0.25)
 
 
 def declared(name: str, *overrides: str) -> Drift:
-    node = configuration.compose("config", [f"drift={name}", *overrides], {"world": {"drift", "seed", "reward"}}).node
+    node = configuration.compose("config", [f"drift={name}", *overrides], WORLD_GETS).node
     drift: Drift = configuration.build(node["drift"], "drift")
     return drift
 

@@ -24,13 +24,14 @@ from perennial.envs.feedback import (
 from perennial.envs.random_numbers import key_of
 from perennial.envs.rewards import Reward
 from perennial.experiments import configuration
+from perennial.experiments.run import WORLD_GETS
 from tests.envs.feedback.pages import NOISE, facts, happened, sent
 
 NAMES = sorted(path.stem for path in (Path(next(iter(conf.__path__))) / "feedback").glob("*.yaml"))
 
 
 def declared(name: str) -> Fault:
-    node = configuration.compose("config", [f"feedback={name}"], {"world": {"drift", "seed", "reward"}}).node
+    node = configuration.compose("config", [f"feedback={name}"], WORLD_GETS).node
     fault: Fault = configuration.build(node["feedback"], "feedback")
     return fault
 
