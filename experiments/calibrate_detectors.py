@@ -308,7 +308,7 @@ def _same_width(match: re.Match[str], value: float) -> str:
 SEASONED = ("adwin", "cusum", "glr_gaussian", "ks", "page_hinkley")
 """Detectors of clicks whose deseasonalised form the season's table shows."""
 
-WATCHING = ("adwin", "cusum", "drift_triggered", "ks", "page_hinkley", "performance", "psi")
+WATCHING = ("adwin", "cusum", "ks", "page_hinkley", "performance", "psi")
 """Strategies whose trigger watches the clicks on first pages."""
 
 

@@ -46,7 +46,7 @@ def plain(thing: Any) -> Any:
             "strategy",
             lambda: Strategy(Schedule(days=1), LastDays(7), Never(), ImmediateRollout(), "warm", 24),
         ),
-        (["strategy=drift_triggered", "strategy.window.days=5"], "strategy.window", lambda: LastDays(5)),
+        (["strategy=cusum", "strategy.window.days=5"], "strategy.window", lambda: LastDays(5)),
     ],
 )
 def test_yaml_gives_what_python_gives(overrides: list[str], part: str, made: Callable[[], Any]) -> None:
