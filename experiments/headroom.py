@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.experiments import configuration
 from perennial.experiments.configuration import ConfigurationError, Node
-from perennial.experiments.run import WORLD_GETS, Experiment, build_world
+from perennial.experiments.run import WORLD_GETS, Experiment, Run, build_world
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
 
@@ -120,6 +120,19 @@ def play(setting: Node, experiment: Experiment, seed: int, by: str) -> Score:
     scored = Window(experiment.start, experiment.start + experiment.scored_days - 1)
     before = Window(experiment.history_start, experiment.start - 1)
     return score(world, policy(by, world, before, scored), scored)
+
+
+def moving_from_history(run: Run) -> Score:
+    """The moving oracle over the scored window of `run`, from where the run's own history left the visitors."""
+    import numpy as np
+
+    from perennial.experiments.comparators import Moving, Window
+    from perennial.experiments.execution import WORLD
+
+    world = build_world(run.settings, run.seed)
+    with np.load(run.history / WORLD) as visitors:
+        world.restore(dict(visitors))
+    return score(world, Moving(world), Window(run.window.start, run.window.start + run.window.scored_days - 1))
 
 
 def measure(settings: Sequence[Node], experiment: Experiment, seed: int, workers: int) -> list[Headroom]:

@@ -15,6 +15,7 @@ from perennial.experiments.headroom import Headroom, Score
 from perennial.experiments.results import Result, write_atomically
 from perennial.experiments.run import Run
 from perennial.experiments.study import Study
+from perennial.experiments.tables import Table
 
 
 def announce(console: Console, study: Study, runs: Sequence[Run], workers: int, overwrite: bool) -> None:
@@ -35,15 +36,16 @@ def present(console: Console, study: Study, runs: Sequence[Run], done: Sequence[
     room = headroom.policy_table(found)
     uplift = tables.uplift_table(done, list(study.arms), study.incumbent, study.drift, study.twin)
     timings = tables.timing_table(_timings(study, runs))
+    scale = _scale(study, runs, done)
     pairing = tables.pairing_table(done, [(first, second) for first, second in study.pairs], study.drift)
     console.print(room.rich(), found.verdict, highlight=False)
-    console.print(uplift.rich(), timings.rich(), *([pairing.rich()] if study.pairs else []))
+    console.print(uplift.rich(), *(table.rich() for table in (*scale, timings, *([pairing] if study.pairs else []))))
     _warn(console, done)
     digest = results.digest([uplift.plain(), sorted([r.arm, r.drift, r.seed, r.digest] for r in done)])
     body = {"headroom": room.plain(), "uplift": uplift.plain(), "pairing": pairing.plain(), "digest": digest}
     write_atomically(folder / "tables.json", json.dumps(body, indent=1, allow_nan=False) + "\n")
     write_atomically(folder / "timings.json", json.dumps(timings.plain(), indent=1, allow_nan=False) + "\n")
-    filled = [table.markdown() for table in (room, uplift, timings, pairing) if table.rows]
+    filled = [table.markdown() for table in (room, uplift, *scale, timings, pairing) if table.rows]
     write_atomically(folder / "tables.md", "\n".join(filled))
     lines = {
         "Digest": f"{digest[:16]} (same seeds and same code: same digest)",
@@ -66,6 +68,15 @@ def _headroom(study: Study, runs: Sequence[Run], workers: int, folder: Path) -> 
     scores = {policy: asdict(score) for policy, score in found.scores.items()}
     write_atomically(path, json.dumps({"key": key, "scores": scores}, indent=1) + "\n")
     return found
+
+
+def _scale(study: Study, runs: Sequence[Run], done: Sequence[Result]) -> list[Table]:
+    """Every arm between the study's floor and the moving oracle, if it asks for that."""
+    if study.floor is None:
+        return []
+    firsts = [run for run in runs if run.arm == study.floor and run.drift_name == study.drift]
+    moving = [headroom.moving_from_history(run).clicks for run in sorted(firsts, key=lambda run: run.seed)]
+    return [tables.normalised_table(done, list(study.arms), study.floor, study.drift, moving)]
 
 
 def _timings(study: Study, runs: Sequence[Run]) -> dict[str, list[dict[str, float]]]:

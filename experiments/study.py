@@ -22,6 +22,7 @@ class Study:
         arms: per arm the overrides particular to it.
         twin_arms: arms that are run in the twin too.
         pairs: pairs of arms whose variance factor is printed.
+        floor: the arm that counts as 0 where the moving oracle counts as 1, in a table of its own; null for none.
         seeds: one run per arm, world and seed; seeds pair the arms.
         quick: overrides of the tiny form; `quick_seeds` its seeds.
     """
@@ -37,9 +38,11 @@ class Study:
     seeds: list[int]
     quick: list[str]
     quick_seeds: list[int]
+    floor: str | None = None
 
     def __post_init__(self) -> None:
         named = [self.incumbent, *self.twin_arms, *(arm for pair in self.pairs for arm in pair)]
+        named += [] if self.floor is None else [self.floor]
         for arm in named:
             if arm not in self.arms:
                 raise ValueError(f"'{arm}' is not one of the arms {list(self.arms)}.{nearest(arm, self.arms)}")

@@ -119,6 +119,29 @@ def clicks(results: Sequence[Result], arm: str, drift: str) -> statistics.Scores
     return np.array([r.scores.clicks_per_potential_visit for r in select(results, arm, drift)])
 
 
+def normalised_table(
+    results: Sequence[Result], arms: Sequence[str], floor: str, drift: str, moving: Sequence[float]
+) -> Table:
+    """Clicks per potential visit, seed by seed on the scale from `floor` (0) to the moving oracle (1), best first.
+
+    `moving` (S,): the oracle's clicks per potential visit by seed, of the same visitors in its own copy of the world.
+    """
+    least, most = clicks(results, floor, drift), np.asarray(moving)
+    shares = {arm: (clicks(results, arm, drift) - least) / (most - least) for arm in arms}
+    rows: list[dict[str, Cell]] = [
+        {"arm": arm, "clicks": float(clicks(results, arm, drift).mean()), "share": statistics.t_interval(share)}
+        for arm, share in shares.items()
+    ]
+    rows.append({"arm": "moving oracle", "clicks": float(most.mean()), "share": None})
+    rows.sort(key=lambda row: -float(row["clicks"]))  # type: ignore[arg-type]
+    columns = (
+        Column("arm", "arm", str),
+        Column("clicks", "clicks per potential visit", _decimals(3)),
+        Column("share", f"share of the way from {floor} to the moving oracle", _interval),
+    )
+    return Table(f"From {floor} to the moving oracle: mean over the seeds, [95 % paired t interval]", columns, rows)
+
+
 def timing_table(timings: Mapping[str, Sequence[Mapping[str, float]]]) -> Table:
     """One row per arm from its runs' timings: medians over the runs of what each run measured."""
 

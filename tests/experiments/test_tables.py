@@ -40,6 +40,16 @@ def test_uplift_row_by_hand(results: list[Result]) -> None:
     assert (other["twin_uplift"], other["difference"]) == (None, None)
 
 
+def test_between_the_floor_and_the_moving_oracle_by_hand(results: list[Result]) -> None:
+    table = tables.normalised_table(results, ["old", "new", "other"], "other", "seasonal", [1.5, 4.5, 8.5])
+    oracle, new, old, other = table.plain()  # best first
+    assert (oracle["arm"], oracle["share"], oracle["clicks"]) == ("moving oracle", None, pytest.approx(4.833333))
+    # clicks per potential visit 1.1, 2.4, 3.9 and 1, 2, 3 against 0.5: of 1, 4 and 8 to win
+    assert new["share"]["mean"] == pytest.approx((0.6 / 1 + 1.9 / 4 + 3.4 / 8) / 3)
+    assert old["share"]["mean"] == pytest.approx((0.5 / 1 + 1.5 / 4 + 2.5 / 8) / 3)
+    assert (other["share"]["low"], other["share"]["high"]) == (0.0, 0.0)
+
+
 def test_the_order_in_which_runs_finish_does_not_matter(results: list[Result]) -> None:
     there = tables.uplift_table(results, ["old", "new"], "old", "seasonal", "none")
     back = tables.uplift_table(results[::-1], ["old", "new"], "old", "seasonal", "none")
