@@ -55,10 +55,17 @@ def saved(state: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) 
 def check_feedback(feedback: Feedback, spaces: Spaces, argument: str) -> None:
     """Refuse pages that no agent can learn from, naming the array, the fault, how many pages have it and the first."""
     seen = feedback.observations
-    floats = {f"observations['{name}']": array for name, array in seen.items() if array.dtype.kind == "f"}
+    named = {"observations": seen, "extras": feedback.extras}
+    floats = {
+        f"{kind}['{name}']": array
+        for kind, arrays in named.items()
+        for name, array in arrays.items()
+        if array.dtype.kind == "f"
+    }
     for name, array in {**floats, "reward": feedback.reward, "clicked": feedback.clicked}.items():
         _refuse(argument, name, "finite numbers only", "NaN or infinity", np.logical_not(np.isfinite(array)))
     ids = {
+        "slates": (feedback.slates, 0, spaces.n_candidates),
         "slate_items": (feedback.slate_items, 0, spaces.n_items),
         "keys.user_id": (feedback.keys.user_id, 0, spaces.n_users),
     }

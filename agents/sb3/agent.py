@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,6 @@ from stable_baselines3.common.logger import Logger
 
 from perennial.agents.base import (
     Agent,
-    Feedback,
     Items,
     Observations,
     Spaces,
@@ -158,33 +156,3 @@ class Sb3Agent(Agent):
         set_generator_state(self.rng, position)
         self.generators.positions = checkpoint.part("generators", state)
         self._settle()
-
-    def save(self, path: Path) -> None:
-        """Write `state()` to one file: arrays by safetensors, a note in JSON, no code."""
-        checkpoint.write(path, self, self.state())
-
-    def load(self, path: Path) -> None:
-        """Read what `save` wrote, after `begin` with the same items and spaces; refuse any other or altered file."""
-        self.restore(checkpoint.read(path, self))
-
-
-def check_feedback(feedback: Feedback, spaces: Spaces) -> None:
-    """Raise ValueError, before anything is learned, where numbers are not finite or ids and slots do not exist."""
-    numbers = {"reward": feedback.reward, **{f"observations[{n!r}]": a for n, a in feedback.observations.items()}}
-    numbers |= {f"extras[{n!r}]": a for n, a in feedback.extras.items()}
-    for name, array in numbers.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            rows = int((~np.isfinite(array)).reshape(len(array), -1).any(axis=1).sum())
-            raise ValueError(
-                f"'feedback' must hold finite numbers. Got NaN or infinity in {name} on {rows} of {len(array)} pages: "
-                "quarantine them; nothing was learned."
-            )
-    seen, n = feedback.observations, spaces.n_items
-    for name, array, low, high in (
-        ("observations['candidates']", seen["candidates"], 0, n),
-        ("observations['history']", seen["history"], -1, n),
-        ("slates", feedback.slates, 0, spaces.n_candidates),
-    ):
-        if array.size and not (low <= array.min() and array.max() < high):
-            wrong = array[(array < low) | (array >= high)][0]
-            raise ValueError(f"'feedback' must hold {name} in [{low}, {high}). Got {wrong}; nothing was learned.")

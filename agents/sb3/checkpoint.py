@@ -1,26 +1,19 @@
-"""A stable-baselines3 learner as named arrays, and the file they go to: safetensors and JSON, no code."""
+"""A stable-baselines3 learner as named arrays."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
 
 from perennial.agents.validation import saved
 
 Arrays = dict[str, NDArray[Any]]
-
-SEAL = "perennial"  # the header's entry that says who saved a file, and what
 
 
 def prefixed(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -86,43 +79,3 @@ def _optimizer_state(optimizer: torch.optim.Optimizer, arrays: Arrays) -> dict[s
         shape = () if moment == "step" else parameters[int(index)].shape
         moments.setdefault(int(index), {})[moment] = torch.from_numpy(array).reshape(shape)
     return {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
-
-
-def write(path: Path, agent: object, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """One file of arrays, with a JSON note that says whose they are and what they sum up to."""
-    held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    note = json.dumps({"agent": kind(agent), "digest": digest(held)})
-    save_file(held, str(path), metadata={SEAL: note})
-
-
-def read(path: Path, agent: object) -> Arrays:
-    """What `write` wrote for this kind of agent; anything else is refused. Nothing in the file can run."""
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            note = json.loads((file.metadata() or {}).get(SEAL, "{}"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"'path' must be a file that an agent's save() wrote. Got {path}: {error}.") from error
-    found = note.get("agent", "something that is no agent") if isinstance(note, dict) else "something that is no agent"
-    if found != kind(agent):
-        raise ValueError(
-            f"'path' must hold an agent of the kind {kind(agent)}. Got {path}, saved by {found}: build the same."
-        )
-    if note.get("digest") != digest(arrays):
-        raise ValueError(f"'path' must hold what save() wrote. Got {path}, whose content was changed afterwards.")
-    return arrays
-
-
-def kind(agent: object) -> str:
-    """The full name of an agent's class."""
-    return f"{type(agent).__module__}.{type(agent).__qualname__}"
-
-
-def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """32 hex digits of all names, types, shapes and bytes."""
-    total = blake2b(digest_size=16)
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        total.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        total.update(array.data if array.size else b"")
-    return total.hexdigest()

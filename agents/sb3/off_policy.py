@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Decision, Feedback, Items, Spaces
 from perennial.agents.sb3 import checkpoint, rollouts
-from perennial.agents.sb3.agent import Sb3Agent, check_feedback
+from perennial.agents.sb3.agent import Sb3Agent
 from perennial.agents.sb3.rollouts import Pages, count, take
 from perennial.agents.sb3.vec_env import PageVecEnv
 from perennial.agents.validation import number, one_of, saved, whole
@@ -81,7 +81,6 @@ class OffPolicy(Sb3Agent):
         Returns ``pages_learned``, ``pages_dropped`` (shown by no action of this learner, handed over twice, or left
         without their next page for a day), ``pages_waiting``, ``gradient_steps``, ``passes`` and what was recorded.
         """
-        check_feedback(feedback, self.spaces)
         if len(feedback) == 0:
             nothing = dict.fromkeys(("pages_learned", "pages_dropped", "gradient_steps", "passes"), 0.0)
             return nothing | {"pages_waiting": float(count(self.waiting))}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Decision, Feedback, Keys, Observations
 from perennial.agents.sb3 import checkpoint, rollouts
-from perennial.agents.sb3.agent import Sb3Agent, check_feedback
+from perennial.agents.sb3.agent import Sb3Agent
 from perennial.agents.sb3.vec_env import PageVecEnv
 from perennial.agents.validation import number, one_of, whole
 
@@ -100,7 +100,6 @@ class OnPolicy(Sb3Agent):
         Returns ``pages_dropped`` (of other versions, explored, or outdated by this round), ``pages_waiting`` and,
         after a round, ``pages_learned``, ``passes`` over the pages handed over, and what stable-baselines3 recorded.
         """
-        check_feedback(feedback, self.spaces)
         new = self._own(feedback)
         dropped = len(feedback) - rollouts.count(new) + (int(new["explored"].sum()) if new else 0)
         self.waiting = rollouts.merge(self.waiting, new)
