@@ -22,6 +22,7 @@ from perennial.agents.lifecycle.fairness import FairnessReport
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.registry import Registry
+from perennial.agents.lifecycle.review_desk import give_desk
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder
@@ -218,6 +219,7 @@ def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
     before, floor = window.start * HOURS - 1, seed_of(run, 1)
     deployment = Deployment(agent, strategy.rollout, site.registry, window.exploration, floor, before, training)
     hand_truth(strategy.review, site.truth)
+    give_desk(strategy.review, run.folder / resuming.REVIEW)
     monitor = Monitor(watchlist=Watchlist(site.training.items, site.training.spaces, DeclaredLatency()))
     return {
         "deployment": deployment,

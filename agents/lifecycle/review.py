@@ -257,7 +257,7 @@ def judged(question: Question, answer: Answer, worth: float) -> Feedback:
     page, shape = question.page, question.page.slates.shape
     slates = page.slates
     if answer.verdict == "correct":
-        slates = np.array([check_slate(answer.slate, page)], np.int32)
+        slates = np.array([check_slate(answer.slate, shape[1], page.observations["candidates"].shape[1])], np.int32)
     right = np.full(shape, answer.verdict != "reject")
     return replace(
         page,
@@ -269,14 +269,10 @@ def judged(question: Question, answer: Answer, worth: float) -> Feedback:
     )
 
 
-def check_slate(slate: Any, page: Feedback) -> tuple[int, ...]:
-    """A corrected slate for `page`: as many places as it has slots, each one of its candidates, none twice."""
-    size, candidates = page.slates.shape[1], page.observations["candidates"].shape[1]
-    if (
-        not isinstance(slate, list | tuple)
-        or len(slate) != size
-        or len(set(map(str, slate))) != size
-        or not all(type(place) is int and 0 <= place < candidates for place in slate)
-    ):
+def check_slate(slate: Any, size: int, candidates: int) -> tuple[int, ...]:
+    """A corrected slate: as many places as the page has slots, each one of its candidates, none twice."""
+    places = slate if isinstance(slate, list | tuple) else ()
+    whole_numbers = [place for place in places if type(place) is int and 0 <= place < candidates]
+    if not len(places) == len(whole_numbers) == len(set(whole_numbers)) == size:
         raise ValueError(f"'slate' must hold {size} different places, each from 0 to {candidates - 1}. Got {slate!r}.")
-    return tuple(slate)
+    return tuple(whole_numbers)

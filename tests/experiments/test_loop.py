@@ -294,7 +294,7 @@ def test_every_strategy_of_the_configuration_runs(tmp_path):
             strategy.review.reviewer = Desk()  # a stall has no oracle that could be asked
         running = loop(tmp_path / file.stem, strategy)
         running.run(0, 23)
-        fitted = {"nightly", "nightly_hourly", "sliding_window", "always", "nightly_review"}
+        fitted = {"nightly", "nightly_hourly", "sliding_window", "always", "nightly_review", "nightly_person"}
         assert running.deployment.version == (2 if file.stem in fitted else 1), file.stem
 
 
