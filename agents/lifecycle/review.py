@@ -15,6 +15,7 @@ from perennial.agents.base import Agent, Decision, Feedback, Keys, Observations
 from perennial.agents.lifecycle import tables
 from perennial.agents.lifecycle.decisions import ReviewRecord
 from perennial.agents.lifecycle.hashing import BUCKETS, buckets, held_out, key_of, parts_of
+from perennial.agents.lifecycle.intake import MAX_PAGES
 from perennial.agents.lifecycle.labels import VERDICTS, Labels, concatenate
 from perennial.agents.lifecycle.rollout import Served
 from perennial.agents.lifecycle.tables import HOURS
@@ -42,9 +43,9 @@ class Question:
         return int(self.page.keys.visit[0]), int(self.page.keys.page[0])
 
     @property
-    def order(self) -> tuple[float, int, int, int]:
-        """The least certain first; of equals the one served first."""
-        return self.certainty, int(self.page.keys.tick[0]), *self.key
+    def order(self) -> tuple[float, float, int, int]:
+        """The least certain first; of equals, as the lot falls."""
+        return self.certainty, float(lots(self.page.keys)[0]), *self.key
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,10 @@ def certainty(
       ranking as in Settles 2009, "Active learning literature survey", section 3.1). It draws nothing from the agent.
     - "propensity", if it draws lots and knows how: the probability of its slate per slot, a geometric mean.
     - "prediction", if it foretells clicks: the smallest gap between neighbouring slots' `predicted_clicks`.
-    - "chance" else: a hash of the page, so that pages are drawn evenly.
+    - "chance" else: a lot.
+
+    Equals are told apart by lot: where a measure says the same of all pages, as propensities do that are all 1, they
+    are drawn evenly.
     """
     scores = getattr(agent, "scores", None)
     if callable(scores) and observations["candidates"].shape[1] > decision.slates.shape[1]:
@@ -106,7 +110,12 @@ def certainty(
     predicted = decision.extras.get("predicted_clicks")
     if predicted is not None and predicted.shape[1] > 1:
         return np.abs(np.diff(predicted.astype(np.float64), axis=1)).min(axis=1), "prediction"
-    return buckets(keys.visit, key_of("review")) / BUCKETS + keys.page, "chance"
+    return lots(keys), "chance"
+
+
+def lots(keys: Keys) -> NDArray[np.float64]:
+    """float64 (B,) in [0, 1): the lot of each page, the same whenever it is drawn."""
+    return buckets(keys.visit * MAX_PAGES + keys.page, key_of("review")) / BUCKETS
 
 
 def _margin(
@@ -180,7 +189,7 @@ class Review(NoReview):
         wave = _served(observations, keys, served, rows)
         seen = {name: array[rows] for name, array in observations.items()}
         values, measure = certainty(agent, seen, keys.take(rows), _of(served.decision, rows))
-        likely = np.argsort(values, kind="stable")[:quota]
+        likely = np.lexsort((wave.keys.page, wave.keys.visit, lots(wave.keys), values))[:quota]
         found = [Question(wave.take(likely[n : n + 1]), float(values[likely[n]]), measure) for n in range(len(likely))]
         kept_now = sorted([*self._today, *found], key=lambda question: question.order)[:quota]
         self._today = kept_now

@@ -32,7 +32,7 @@ def server(tmp_path: Path) -> Iterator[ReviewServer]:
     desk.put([Question(pages.take(np.array([n])), 0.01 * n, "margin", 23) for n in range(len(pages))])
     labels = {item: f"item {item} {EVIL}" for item in range(0, SPACES.n_items, 2)}
     server = ReviewServer(desk, labels, port=0)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield server
     server.shutdown()

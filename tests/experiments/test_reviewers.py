@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +14,11 @@ import pytest
 
 from perennial.agents.base import Keys
 from perennial.agents.lifecycle.review import Question, Review
+from perennial.agents.lifecycle.review_desk import Desk
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
-from perennial.experiments import execution, reproduce, run
+from perennial.experiments import audit, execution, reproduce, resuming, run
+from perennial.experiments.review_page import ReviewServer, labels_of
 from perennial.experiments.reviewers import SimulatedReviewer, hand_truth
 from tests.agents.lifecycle.hand import wave
 
@@ -105,6 +110,41 @@ def test_a_run_buys_labels_learns_from_them_and_is_rebuilt_bit_for_bit(tmp_path:
     assert len(found) > 4
     assert all(model.equal and model.data for model in found)
 
+    said = "\n".join(audit.sentences(audit.account(reproduce.Records(planned.folder), 6)))
+    assert "labels       12 by source 'simulated'" in said
+
     other = replace(planned, name="again")
     execution.execute(other, lambda n: None)
     assert decisions(other) == lines  # the run that was cut off is the run that was not
+
+
+def test_a_person_answers_over_the_page_and_the_next_night_learns_it(tmp_path: Path) -> None:
+    """The run stands still at each day's end; somebody posts to the page; the labels are in the night's training."""
+    person = [word for word in SMALL if "review" not in word]
+    options = ["strategy=nightly_person", "strategy.review.pool=0.5", "strategy.review.reviewer.patience_s=30"]
+    planned = run.compose([*person, *options, "experiment.scored_days=2", f"output={tmp_path}", "name=asked"])
+    execution.prepare([planned], lambda days: None)
+    running = threading.Thread(target=execution.execute, args=(planned, lambda days: None), daemon=True)
+    with ReviewServer(Desk(planned.folder / resuming.REVIEW), labels_of(planned), port=0) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        serving.start()
+        running.start()
+        while running.is_alive():
+            for question in json.load(urllib.request.urlopen(server.address + "questions")):
+                slate = question["slate"][::-1]
+                body = {"visit": question["visit"], "page": question["page"], "verdict": "correct", "slate": slate}
+                kind = {"Content-Type": "application/json"}
+                asking = urllib.request.Request(server.address + "answers", json.dumps(body).encode(), kind)
+                urllib.request.urlopen(asking).close()
+            time.sleep(0.05)
+        server.shutdown()
+        serving.join()
+    lines = decisions(planned)
+    reviews = [line for line in lines if line["decision"] == "review"]
+    assert [(line["tick"] - line["asked"], line["source"], line["verdict"]) for line in reviews] == [
+        (0, "person", "correct")
+    ] * 4
+    assert all(line["right"] == line["shown"][::-1] for line in reviews)
+    fits = [line for line in lines if line["decision"] == "training" and line["kind"] == "fit"]
+    assert [line["labels"] for line in fits] == [{"person": 2}, {"person": 4}]
+    assert all(model.equal and model.data for model in reproduce.rebuild(reproduce.Records(planned.folder)))

@@ -217,3 +217,14 @@ def test_pages_are_not_changed_by_their_review():
     offer(review, pages, scorer())
     review.end_day(23)
     assert_equal(pages, before)
+
+
+def test_of_equally_certain_pages_the_lot_decides_not_the_hour():
+    desk = Desk(capacity=70)
+    review, agent = Review(desk, pool=1.0), scorer()
+    for hour in range(24):
+        offer(review, pages_with_gaps(hour, [0.5] * 20), agent)
+    review.end_day(23)
+    hours = [int(question.page.keys.tick[0]) for question in desk.asked]
+    assert len(hours) == 10
+    assert len(set(hours)) > 4
