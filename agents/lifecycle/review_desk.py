@@ -70,7 +70,7 @@ class Desk:
             raise KeyError(f"Page {key[1]} of visit {key[0]} is not open for review: nobody asked, or it is answered.")
         one_of("verdict", verdict, VERDICTS)
         places = check_slate(slate, len(found.slate), len(found.candidates)) if verdict == "correct" else ()
-        self._append(ANSWERS, [{"visit": key[0], "page": key[1], "verdict": verdict, "slate": places}])
+        self._append(ANSWERS, [{"visit": found.visit, "page": found.page, "verdict": verdict, "slate": places}])
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
         path = self.folder / name
