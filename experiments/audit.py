@@ -177,6 +177,9 @@ def _training_said(told: Account) -> list[tuple[str, str]]:
     pages = f"{training['rows']} pages, {training['window']}: {hours}, data version {training['data_version']}"
     how = f"{when(training['tick'])}, {training['start']} start, seed {training['seed']}"
     said += [("trained on", pages), ("trained in", f"{how}, price {training['price']:.6g}")]
+    labels = training.get("labels") or {}
+    if labels:
+        said.append(("labels", ", ".join(f"{count} by source {source!r}" for source, count in labels.items())))
     said.append(("because of", training["reason"]))
     for line in told.evidence:
         score = "" if line["score"] is None else f"score {line['score']:.4g} past {line['threshold']:.4g}, "

@@ -22,6 +22,7 @@ from perennial.agents.lifecycle.fairness import FairnessReport
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.registry import Registry
+from perennial.agents.lifecycle.review_desk import give_desk
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder
@@ -36,6 +37,7 @@ from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import HOURS, Scorer
 from perennial.experiments.results import Event, Result
 from perennial.experiments.resuming import RunStoppedError, Site
+from perennial.experiments.reviewers import hand_truth
 from perennial.experiments.run import CONFIG, Run, build_world
 
 Advance = Callable[[int], object]
@@ -216,6 +218,8 @@ def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
     window, strategy = run.window, parts.strategy
     before, floor = window.start * HOURS - 1, seed_of(run, 1)
     deployment = Deployment(agent, strategy.rollout, site.registry, window.exploration, floor, before, training)
+    hand_truth(strategy.review, site.truth)
+    give_desk(strategy.review, run.folder / resuming.REVIEW)
     monitor = Monitor(watchlist=Watchlist(site.training.items, site.training.spaces, DeclaredLatency()))
     return {
         "deployment": deployment,
@@ -262,6 +266,7 @@ def _result(run: Run, loop: Loop) -> Result:
         "updates": float(sum(line["kind"] == "update" and line["verdict"] == "trained" for line in trainings)),
         "failed_trainings": float(sum(line["verdict"] == "failed" for line in trainings)),
         "training_price": float(sum(line["price"] for line in trainings)),
+        **_reviews(lines),
         **_faults(loop),
     }
     alerts = [line for line in lines if line["decision"] == "alert"]
@@ -270,6 +275,13 @@ def _result(run: Run, loop: Loop) -> Result:
     scorer = loop.scorer
     assert isinstance(scorer, Scorer)
     return Result(run.arm, run.drift_name, run.seed, scorer.days(), events, run.digest, results.code_digest(), figures)
+
+
+def _reviews(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """How many labels the run bought, and for how much; nothing where nobody was asked."""
+    reviews = [line for line in lines if line["decision"] == "review"]
+    price = float(sum(line["price"] for line in reviews))
+    return {"labels": float(len(reviews)), "labels_price": price} if reviews else {}
 
 
 def _faults(loop: Loop) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The closed loop: serve, respond, log, monitor, decide, retrain, roll out, audit."""
+"""The closed loop: serve, respond, log, monitor, review, decide, retrain, roll out, audit."""
 
 from __future__ import annotations
 
@@ -98,6 +98,7 @@ class Loop:
             pages = self.log.close(tick)
             self.monitor.update(pages, tick, self.log.converted())
             self.fairness.update(pages)
+            self._review(tick)
             self._learn(tick)
             self._roll_out(pages, tick)
             if (tick + 1) % HOURS == 0:
@@ -113,11 +114,30 @@ class Loop:
             keys, observations = Keys(**self.world.keys(visits)), self.world.observe(visits)
             with self.timings.measure("decision"):
                 served = self.deployment.act(observations, keys)
+            self._mark_for_review(visits, observations, keys, served)
             self.scorer.before(visits, served.decision.slates)
             answer = self.world.respond(visits, served.decision.slates)
             self.scorer.after(keys, answer)
             pages = as_feedback(keys, observations, served, answer)
             served.log_into(partial(self.delivery.send, self.log), pages)
+
+    def _mark_for_review(self, visits: Any, observations: dict[str, NDArray[Any]], keys: Keys, served: Served) -> None:
+        """The least certain of the pages about to be served; the reviewer may look at them while they are open."""
+        strategy, serving = self.strategy, self.deployment
+        kept = strategy.validation.held_out
+        rows = strategy.review.choose(serving.champion, observations, keys, served, serving.version, kept)
+        if strategy.review.reviewer is not None:
+            strategy.review.reviewer.see(visits, keys, served.decision.slates, rows)
+
+    def _review(self, tick: int) -> None:
+        """At the end of a day the reviewer is asked, and what has been answered enters the log before the training."""
+        if (tick + 1) % HOURS:
+            return
+        labels, records = self.strategy.review.end_day(tick)
+        if labels is not None:
+            self.log.label(labels)
+        for record in records:
+            self.audit.write(record, self.deployment.version, self.deployment.revision)
 
     def _learn(self, tick: int) -> None:
         """Ask the strategy, and carry out what it orders."""

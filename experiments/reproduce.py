@@ -22,7 +22,7 @@ from perennial.agents.lifecycle.decisions import read_lines
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry, content_hash
 from perennial.agents.lifecycle.shelves import Version
-from perennial.agents.lifecycle.training import TrainingOrder, chosen, state_hash
+from perennial.agents.lifecycle.training import TrainingOrder, chosen, data_version, reviewed, state_hash, with_labels
 from perennial.agents.lifecycle.windows import AllDays
 from perennial.experiments import execution, results, resuming
 from perennial.experiments import run as runs
@@ -108,9 +108,10 @@ def _train(records: Records, told: dict[str, Any], champion: Agent) -> tuple[Age
     order = TrainingOrder(
         told["kind"], AllDays(), told["start"], told["reason"], told["tick"], told["budget"], told["held_out"]
     )  # the window is spent: its hours are known
-    pages = chosen(order, offered, told["seed"])
+    labels = reviewed(order, offered, records.log)
+    pages = with_labels(chosen(order, offered, told["seed"]), labels)
     agent, _ = records.training.learn(order, pages, champion)
-    return agent, records.log.version_of(offered, as_of) == told["data_version"]
+    return agent, data_version(records.log.version_of(offered, as_of), labels) == told["data_version"]
 
 
 def _compared(records: Records, told: dict[str, Any], agent: Agent, data: bool, version: int, revision: int) -> Rebuilt:

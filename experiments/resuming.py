@@ -26,7 +26,7 @@ from perennial.envs.oracle import Oracle
 from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import HOURS
 
-CHECKPOINT, DECISIONS, LOG, REGISTRY = "checkpoint", "decisions.jsonl", "log", "registry"
+CHECKPOINT, DECISIONS, LOG, REGISTRY, REVIEW = "checkpoint", "decisions.jsonl", "log", "registry", "review"
 
 
 class RunStoppedError(RuntimeError):

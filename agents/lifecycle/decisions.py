@@ -30,7 +30,8 @@ class TrainingRecord:
 
     ``price`` = rows x passes x rate. ``verdict`` is "trained", "no data" or "failed"; the champion serves on in each.
     ``rows``: pages learned from, at most ``budget`` (None: all) of the window's. ``seed``: all that it drew came from
-    it. ``result``: hash of all that the model is right afterwards, before it serves.
+    it. ``result``: hash of all that the model is right afterwards, before it serves. ``labels``: how many of the rows
+    are reviewers' labels, by source.
     """
 
     tick: int
@@ -51,6 +52,7 @@ class TrainingRecord:
     held_out: float = 0.0
     seed: int = 0
     result: str = ""
+    labels: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,29 @@ class ValidationRecord:
     margin: float
     figures: dict[str, float] = field(default_factory=dict)
     slices: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReviewRecord:
+    """One page that a reviewer was asked about in hour `asked`, and the answer, which came in hour `tick`.
+
+    ``shown``: the item ids, as served by version `served_by`; ``right``: those of the answer, the same unless
+    ``verdict`` is "correct" ("accept": they are right, "reject": they are not). ``certainty`` of the decision by
+    `measure`: the pages with the lowest are asked about. ``price``: declared, of this answer.
+    """
+
+    tick: int
+    source: str
+    visit: int
+    page: int
+    asked: int
+    verdict: str
+    shown: list[int]
+    right: list[int]
+    certainty: float
+    measure: str
+    price: float
+    served_by: int
 
 
 @dataclass(frozen=True)
@@ -145,7 +170,16 @@ class DayRecord:
     fired: dict[str, int]
 
 
-Record = TriggerRecord | TrainingRecord | ValidationRecord | RolloutRecord | FairnessRecord | AlertRecord | DayRecord
+Record = (
+    TriggerRecord
+    | TrainingRecord
+    | ValidationRecord
+    | ReviewRecord
+    | RolloutRecord
+    | FairnessRecord
+    | AlertRecord
+    | DayRecord
+)
 
 
 class Audit:

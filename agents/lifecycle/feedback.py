@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from perennial.agents.base import Feedback, Spaces
 from perennial.agents.lifecycle import conversions as told
 from perennial.agents.lifecycle import intake, tables
+from perennial.agents.lifecycle import labels as judged
 from perennial.agents.lifecycle.conversions import Conversions
+from perennial.agents.lifecycle.labels import Labels
 from perennial.agents.lifecycle.open_day import OpenDay, in_order, without_extras
 from perennial.agents.lifecycle.store import Store
 from perennial.agents.lifecycle.tables import ARMS, HOURS
@@ -25,7 +27,8 @@ class FeedbackLog:
 
     ``pages``: one row per page. ``impressions``: one row per slot with its outcome. ``conversions``: one row per
     purchase, and per cart that was told later than its page. ``quarantine``, ``refused_conversions``: rows refused on
-    entry, with the reason. The columns are described in `tables` and `conversions`.
+    entry, with the reason. ``labels``: one row per reviewed page. The columns are described in `tables`, `conversions`
+    and `labels`.
 
     Pages and conversions may come late. ``tick`` is the hour a page was served, ``day`` the day on which a row entered
     the log: so the log reads as of any day, with what had come by then and nothing else.
@@ -66,6 +69,16 @@ class FeedbackLog:
         """Take what is told of pages served before, logged or not. Wrong shapes or dtypes raise, nothing logged."""
         told.check_form(conversions)
         self._open.told.append(conversions)
+
+    def label(self, labels: Labels) -> None:
+        """Take what reviewers said in the closed hours. A page that was judged before keeps its first label."""
+        if len(labels) and not (self.last_day + 1) * HOURS <= labels.told.min() <= labels.told.max() <= self._last_tick:
+            raise ValueError(
+                f"'labels' must be told in the closed hours of the open day, {(self.last_day + 1) * HOURS} to "
+                f"{self._last_tick}. Got {labels.told.min()} to {labels.told.max()}. Call close(tick) first."
+            )
+        if len(labels):
+            self._open.labels.append(labels)
 
     def close(self, tick: int) -> Feedback:
         """End the hours up to `tick`: check what came, order it by (tick, visit, page), and give the pages back."""
@@ -156,6 +169,8 @@ class FeedbackLog:
             frames["impressions"] = tables.impressions_frame(pages, day)
             conversions = Conversions.concatenate([told.of_pages(pages), conversions])
         frames["conversions"] = told.frame(conversions, day)
+        if self._open.labels:
+            frames["labels"] = judged.frame(judged.concatenate(self._open.labels), day)
         for name, parts in (("quarantine", self._open.quarantined), ("refused_conversions", self._open.refused)):
             if parts:
                 frames[name] = pl.concat(parts)
@@ -174,6 +189,7 @@ class FeedbackLog:
         late = {
             "late_pages": sum(len(pages) for _, pages in open_day.late),
             "conversions": len(open_day.conversions),
+            "labels": sum(map(len, open_day.labels)),
             "amended": {str(tick): digest for tick, digest in open_day.amended(self._digests()).items()},
         }
         return line | {name: value for name, value in late.items() if value}
@@ -256,6 +272,15 @@ class FeedbackLog:
         cut = [_cut(part, first_tick, last_tick) for part in parts]
         pages = Feedback.concatenate([tables.empty(self.spaces), *cut])
         return pages if as_of is not None else self._amended(pages, first_tick, last_tick)
+
+    def labels(self, first_tick: int, last_tick: int) -> Labels:
+        """What reviewers said in some hours, both included. As of any hour: a label never changes once it is told."""
+        rows = self._store.read("labels", first_tick // HOURS, last_tick // HOURS)
+        parts = [judged.none(self.spaces), *self._open.labels]
+        if rows is not None:
+            parts.append(judged.from_frame(rows, self.spaces))
+        labels = judged.concatenate(parts)
+        return labels.take(np.flatnonzero((labels.told >= first_tick) & (labels.told <= last_tick)))
 
     def _parts(self, first_day: int, last_day: int) -> list[Feedback]:
         """Each day's pages, the committed ones from memory or else from disk, then the open day's hours."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from perennial.agents.base import Feedback
 from perennial.agents.lifecycle import tables
 from perennial.agents.lifecycle.conversions import Conversions
+from perennial.agents.lifecycle.labels import Labels
 from perennial.agents.lifecycle.tables import HOURS
 
 
@@ -33,7 +34,8 @@ class OpenDay:
     """``waves`` (with their ``sources``: number of pages, arm, revision) and ``told`` wait for their hour to close.
 
     ``hours``: the day's closed hours, in order. ``late``: what came in later than its own hour, and with which hour
-    it came; pages of this day are in ``hours`` too, those of earlier days in ``old``. ``conversions``: those that came.
+    it came; pages of this day are in ``hours`` too, those of earlier days in ``old``. ``conversions`` and ``labels``:
+    those that came.
     """
 
     waves: list[Feedback] = field(default_factory=list)
@@ -45,6 +47,7 @@ class OpenDay:
     conversions: Conversions = field(default_factory=lambda: Conversions.concatenate([]))
     quarantined: list[pl.DataFrame] = field(default_factory=list)
     refused: list[pl.DataFrame] = field(default_factory=list)
+    labels: list[Labels] = field(default_factory=list)
     duplicates: int = 0
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perennial.agents.lifecycle.decisions import TriggerRecord
 from perennial.agents.lifecycle.monitors import Monitor
+from perennial.agents.lifecycle.review import NoReview, Review
 from perennial.agents.lifecycle.rollout import Rollout
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.lifecycle.training import Kind, Start, TrainingOrder
@@ -24,6 +25,7 @@ class Strategy:
         validation: what judges a candidate before its rollout, and which visits are kept from training for it.
         step_hours: how often it looks and may order something, a divisor of 24. What serves stays as it is in between.
         budget: the most pages a fit learns from, drawn evenly from its window; None: all of them.
+        review: who is asked about which decisions; None: nobody.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Strategy:
         step_hours: int = 1,
         budget: int | None = None,
         validation: Validation | None = None,
+        review: Review | None = None,
     ) -> None:
         if start not in ("warm", "cold"):
             raise ValueError(f"'start' must be 'warm' or 'cold'. Got {start!r}.")
@@ -51,6 +54,7 @@ class Strategy:
         if budget is not None and budget < 1:
             raise ValueError(f"'budget' must be at least 1 page, or None for all. Got {budget}.")
         self.validation = NoValidation() if validation is None else validation
+        self.review: NoReview = NoReview() if review is None else review
         self.step_hours, self.budget = step_hours, budget
         self.start: Start = start
         self.records: list[TriggerRecord] = []

@@ -147,18 +147,19 @@ def join(pages: pl.DataFrame, impressions: pl.DataFrame, spaces: Spaces) -> Feed
             f"The log is damaged: {len(pages)} pages of {shape[1]} slots need {shape[0] * shape[1]} impressions. "
             f"Got {len(impressions)}. Restore the log's folder from a copy."
         )
-    fields: dict[str, Any] = {name: _matrix(pages[name], shape[1], dtype) for name, dtype in STORED_LISTS.items()}
+    fields: dict[str, Any] = {name: matrix(pages[name], shape[1], dtype) for name, dtype in STORED_LISTS.items()}
     fields |= {name: impressions[name].to_numpy().reshape(shape) for name in OUTCOMES}
     fields |= {name: pages[name].to_numpy() for name in PER_PAGE}
     return Feedback(
         keys=Keys(**{name: pages[name].to_numpy() for name in KEYS}),
-        observations={n: _matrix(pages[f"seen_{n}"], width, OBSERVED[n][1]) for n, width in widths(spaces).items()},
+        observations={n: matrix(pages[f"seen_{n}"], width, OBSERVED[n][1]) for n, width in widths(spaces).items()},
         purchased=np.zeros(shape, np.bool_),
         **fields,
     )
 
 
-def _matrix(column: pl.Series, width: int, dtype: type[np.generic]) -> NDArray[Any]:
+def matrix(column: pl.Series, width: int, dtype: type[np.generic]) -> NDArray[Any]:
+    """A column of lists as a 2-d array."""
     if width == 0 or len(column) == 0:
         return np.empty((len(column), width), dtype)
     return column.list.to_array(width).to_numpy()

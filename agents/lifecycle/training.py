@@ -15,6 +15,8 @@ from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.hashing import held_out
+from perennial.agents.lifecycle.labels import Labels, lessons, none
+from perennial.agents.lifecycle.open_day import in_order
 from perennial.agents.lifecycle.windows import Window
 
 Kind = Literal["fit", "update"]
@@ -81,8 +83,10 @@ class TrainingJob:
     def run(self, order: TrainingOrder, log: FeedbackLog, champion: Agent, version: int = 0) -> Trained:
         """Train as ordered. Whatever the agent raises is recorded, and the champion is as it was before."""
         offered = order.window.select(log, order.tick)
-        pages = chosen(order, offered, self.seed_of(order))
-        note = partial(self._record, order, log.version_of(offered), offered, len(pages), version)
+        labels = reviewed(order, offered, log)
+        pages = with_labels(chosen(order, offered, self.seed_of(order)), labels)
+        named = data_version(log.version_of(offered), labels)
+        note = partial(self._record, order, named, offered, len(pages), version, labels)
         if len(pages) == 0:
             return Trained(None, note("no data"))
         try:
@@ -124,6 +128,7 @@ class TrainingJob:
         offered: Feedback,
         rows: int,
         version: int,
+        labels: Labels,
         verdict: str,
         figures: dict[str, float] | None = None,
         error: str = "",
@@ -149,6 +154,7 @@ class TrainingJob:
             held_out=order.held_out,
             seed=self.seed_of(order),
             result=result,
+            labels=labels.by_source,
         )
 
 
@@ -164,6 +170,29 @@ def chosen(order: TrainingOrder, offered: Feedback, seed: int) -> Feedback:
         return pages
     rows = np.random.default_rng([seed, budget]).choice(len(pages), budget, replace=False)
     return pages.take(np.sort(rows))
+
+
+def reviewed(order: TrainingOrder, offered: Feedback, log: FeedbackLog) -> Labels:
+    """The labels that a fit learns from beside the pages `offered`: all told since the first of them.
+
+    None for an update, which goes on from the champion's own pages. Visits held out stay unseen here too.
+    """
+    if order.kind == "update" or len(offered) == 0:
+        return none(log.spaces)
+    return log.labels(int(offered.keys.tick[0]), order.tick).without_held_out(order.held_out)
+
+
+def with_labels(pages: Feedback, labels: Labels) -> Feedback:
+    """The pages and, few and dear, all the labels."""
+    if len(labels) == 0:
+        return pages
+    both = Feedback.concatenate([pages, lessons(labels)])
+    return both.take(in_order(both))
+
+
+def data_version(pages: str, labels: Labels) -> str:
+    """16 hex digits naming all that a training was offered: the version of its pages, and the labels if there are."""
+    return blake2b(f"{pages} {labels.digest()}".encode(), digest_size=8).hexdigest() if len(labels) else pages
 
 
 def state_hash(state: Mapping[str, NDArray[Any]]) -> str:

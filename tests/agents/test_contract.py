@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Agent, Decision, Feedback
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.labels import Labels
+from perennial.agents.lifecycle.review import certainty
+from perennial.agents.lifecycle.training import with_labels
 from tests.agents import yamls
 from tests.agents.toy import ToyShop, toy_shop
 
@@ -104,6 +107,30 @@ def test_learns_from_pages_with_gaps_and_from_none(name: str) -> None:
     agent.update(holes.take(np.arange(0)))
     agent.fit(holes.take(np.arange(0)), "warm")
     agent.update(served(agent, shop, 1)[0].take(np.arange(5)))
+    assert finite(agent.state())
+    check_decision(agent, shop)
+
+
+@every_agent
+def test_its_decisions_can_be_reviewed_and_labels_taught(name: str) -> None:
+    """Asking how certain it is leaves no trace in it, and lessons of reviewers are pages that it can learn."""
+    agent, shop = lived(name)
+    observations, keys = shop.observe(40)
+    before = {name: array.copy() for name, array in agent.state().items()}
+    twin = begun(name)
+    twin.restore({name: array.copy() for name, array in before.items()})
+    decision = agent.act(observations, keys)
+    values, measure = certainty(agent, observations, keys, decision)
+    assert (values.shape, measure in ("margin", "propensity", "prediction", "chance")) == ((40,), True)
+    assert np.isfinite(values).all()
+    assert len(set(values.tolist())) > 1 or measure == "propensity"  # all 1, or all a uniform slate's
+    twin.act(observations, keys)
+    assert same(agent.state(), twin.state())
+    pages = shop.uniform_log(120, batch=40)
+    judged = pages.take(np.arange(30))
+    hour = np.full(30, pages.keys.tick[-1])
+    labels = Labels(replace(judged, extras={}), hour, hour, np.zeros(30, np.int8), ("hand",) * 30)
+    agent.fit(with_labels(pages, labels), "warm")
     assert finite(agent.state())
     check_decision(agent, shop)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from perennial.agents.base import Feedback, Keys, Spaces
+from perennial.agents.lifecycle.review import Answer, Question, Reviewer
 from perennial.agents.lifecycle.tables import arrays
 
 SPACES = Spaces(
@@ -68,3 +69,23 @@ def assert_equal(left: Feedback, right: Feedback) -> None:
     for name in a:
         assert (a[name].dtype, a[name].shape) == (b[name].dtype, b[name].shape), name
         assert a[name].tobytes() == b[name].tobytes(), name
+
+
+class Desk(Reviewer):
+    """A reviewer who says the same of every page, at once."""
+
+    source = "hand"
+
+    def __init__(self, verdict: str = "accept", slate: tuple[int, ...] = (), **options: Any) -> None:
+        super().__init__(**options)
+        self.asked: list[Question] = []
+        self.given: list[Answer] = []
+        self.verdict, self.slate = verdict, slate
+
+    def ask(self, questions: list[Question], tick: int) -> None:
+        self.asked += questions
+        self.given += [Answer(question.key, self.verdict, self.slate) for question in questions]
+
+    def answers(self, tick: int) -> list[Answer]:
+        given, self.given = self.given, []
+        return given

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.labels import Labels
 from tests.agents.lifecycle.hand import SPACES, assert_equal, wave
 
 DICTIONARY = Path(__file__).parents[3] / "docs" / "feedback_log.md"
@@ -20,11 +22,17 @@ def filled(folder: Path, days: list[int]) -> FeedbackLog:
     for day in days:
         log.append(wave(day * 24 + 3, range(10 * day, 10 * day + 10)))
         log.close(day * 24 + 23)
+        log.label(judgements(day))
         log.commit(day)
     return log
 
 
-@pytest.mark.parametrize("table", ["pages", "impressions", "conversions"])
+def judgements(day: int) -> Labels:
+    hour = np.full(2, day * 24 + 23)
+    return Labels(wave(day * 24 + 3, [10 * day, 10 * day + 1]), hour, hour, np.zeros(2, np.int8), ("hand",) * 2)
+
+
+@pytest.mark.parametrize("table", ["pages", "impressions", "conversions", "labels"])
 def test_the_data_dictionary_lists_every_column_with_its_type(tmp_path: Path, table: str) -> None:
     filled(tmp_path, [0])
     section = DICTIONARY.read_text().split(f"### {table}:")[1].split("###")[0]
