@@ -115,9 +115,12 @@ class Store:
         if name in self._tables:
             write_deltalake(self._tables[name], rows, mode="append", writer_properties=self._writer)
             return
-        told = {"delta.dataSkippingStatsColumns": ",".join(sorted(SEARCHED & set(rows.columns)))}
+        settings = {
+            "delta.dataSkippingStatsColumns": ",".join(sorted(SEARCHED & set(rows.columns))),
+            "delta.enableExpiredLogCleanup": "false",  # after 30 days old versions would be gone; and each commit looks
+        }
         place = str(self.path / name)
-        write_deltalake(place, rows, partition_by=["block"], configuration=told, writer_properties=self._writer)
+        write_deltalake(place, rows, partition_by=["block"], configuration=settings, writer_properties=self._writer)
         self._tables[name] = DeltaTable(place)
 
     def read(
