@@ -53,6 +53,7 @@ class FeedbackLog:
         self._newest, self._converted = tables.empty(spaces), told.none()
         self._last_tick = (self.last_day + 1) * HOURS - 1
         self._seen, self._seen_converted = intake.Seen(), intake.Seen()
+        self._committed = self._digests(self.last_day)
         self._remember_keys()
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ class FeedbackLog:
         pages = Feedback.concatenate(self._open.waves)
         counts, arms, revisions = np.array(self._open.sources).T
         arm, revision = np.repeat(arms.astype(np.int8), counts), np.repeat(revisions.astype(np.int32), counts)
-        begun = min(self._store.days, default=hours.start // HOURS) * HOURS
+        begun = next(iter(self._store.days), hours.start // HOURS) * HOURS
         oldest = max(hours.start - self.recent_days * HOURS, begun)
         bad = intake.refused(pages, self.spaces, range(oldest, hours.stop))
         keep = np.ones(len(pages), np.bool_)
@@ -143,7 +144,9 @@ class FeedbackLog:
                 f"'day' must be the day of the closed hours, later than the last committed day {self.last_day}, "
                 f"with no hour under way. Got {day}. Call close(tick) for each hour, then commit(day)."
             )
-        self._store.write(self._frames(day), self._line(day))
+        line = self._line(day)
+        self._store.write(self._frames(day), line)
+        self._committed |= _digests_of(line)
         self._amend_recent()
         pages = [without_extras(hour.feedback) for hour in self._open.hours.values()]
         whole = Feedback.concatenate(pages) if pages else tables.empty(self.spaces)
@@ -190,7 +193,7 @@ class FeedbackLog:
             "late_pages": sum(len(pages) for _, pages in open_day.late),
             "conversions": len(open_day.conversions),
             "labels": sum(map(len, open_day.labels)),
-            "amended": {str(tick): digest for tick, digest in open_day.amended(self._digests()).items()},
+            "amended": {str(tick): digest for tick, digest in open_day.amended(self._committed).items()},
         }
         return line | {name: value for name, value in late.items() if value}
 
@@ -333,20 +336,20 @@ class FeedbackLog:
         return self._named(np.unique(pages.keys.tick).tolist(), as_of)
 
     def _named(self, ticks: Iterable[int], as_of: int | None = None) -> str:
-        known = self._digests(as_of)
+        known = self._committed if as_of is None else self._digests(as_of)
         if as_of is None:
-            known |= {tick: hour.digest for tick, hour in self._open.hours.items()} | self._open.amended(known)
+            known = known | {tick: hour.digest for tick, hour in self._open.hours.items()} | self._open.amended(known)
         digest = blake2b(digest_size=8)
         for tick in ticks:
             digest.update(known.get(tick, "").encode())
         return digest.hexdigest()
 
-    def _digests(self, as_of: int | None = None) -> dict[int, str]:
-        """Hour -> what names its content, for all committed hours."""
+    def _digests(self, as_of: int) -> dict[int, str]:
+        """Hour -> what names its content, for all hours committed by day `as_of`."""
         found: dict[int, str] = {}
-        for day, line in sorted(self._store.days.items()):
-            if as_of is None or day <= as_of:
-                found |= {int(tick): digest for tick, digest in (line["hours"] | line.get("amended", {})).items()}
+        for day, line in self._store.days.items():
+            if day <= as_of:
+                found |= _digests_of(line)
         return found
 
     def compact(self) -> None:
@@ -361,6 +364,11 @@ class FeedbackLog:
         other = FeedbackLog(path, self.spaces, self.recent_days)
         other._recent = dict(self._recent)
         return other
+
+
+def _digests_of(line: dict[str, Any]) -> dict[int, str]:
+    """Hour -> what names its content, for the hours that a committed day wrote or changed."""
+    return {int(tick): digest for tick, digest in (line["hours"] | line.get("amended", {})).items()}
 
 
 def _cut(pages: Feedback, first_tick: int, last_tick: int) -> Feedback:

@@ -122,20 +122,19 @@ class Monitor:
     Pages may come late or never. A conversion told later than its page counts in the step that hears of it.
 
     Arguments:
-        recent_hours: how far back `trailing` may look, and `days` in whole days.
+        recent_days: how far back `days` goes.
         watchlist: what is watched beyond these counts, and raises alerts; None: nothing.
     """
 
-    def __init__(self, recent_hours: int = 28 * HOURS, watchlist: Watchlist | None = None) -> None:
-        if recent_hours < 1:
-            raise ValueError(f"'recent_hours' must be at least 1. Got {recent_hours}.")
+    def __init__(self, recent_days: int = 28, watchlist: Watchlist | None = None) -> None:
+        if recent_days < 1:
+            raise ValueError(f"'recent_days' must be at least 1. Got {recent_days}.")
         self.watchlist = watchlist
         self.step = Counts()
         self.today = Counts()
         self.bounced: NDArray[np.bool_] = np.empty(0, np.bool_)
-        self.days: deque[tuple[int, Counts]] = deque(maxlen=-(-recent_hours // HOURS))
+        self.days: deque[tuple[int, Counts]] = deque(maxlen=recent_days)
         self._day = -1
-        self._recent: deque[tuple[int, Counts]] = deque(maxlen=recent_hours)
         self._pages: Feedback | None = None
         self._partial: dict[int, Partial] = {}
 
@@ -150,7 +149,6 @@ class Monitor:
         if conversions is not None and len(conversions):
             self.step = self.step + _told(conversions)
         self.today = self.today + self.step
-        self._recent.append((tick, self.step))
         if self.watchlist is not None:
             self.watchlist.update(Step(pages, self.step.visits_ended, self.step.bounces), tick)
 
@@ -162,13 +160,6 @@ class Monitor:
     def figures(self) -> dict[str, float]:
         """The day's counts and rates so far, and the watched figures as of the last day's end."""
         return self.today.figures() | ({} if self.watchlist is None else self.watchlist.figures())
-
-    def trailing(self, hours: int) -> Counts:
-        """The sum over the last `hours` hours that were counted."""
-        if not self._recent:
-            return Counts()
-        first = self._recent[-1][0] - hours + 1
-        return sum((counts for tick, counts in self._recent if tick >= first), Counts())
 
     def stream(self, metric: str) -> NDArray[np.float64]:
         """The newest step's values of one metric, in the order of the log."""

@@ -90,10 +90,10 @@ class OpenDay:
     def amended(self, before: dict[int, str]) -> dict[int, str]:
         """Digests of the hours whose content late pages and conversions changed; `before`: all digests before them."""
         ticks = {*self.old, *np.unique(self.conversions.page_tick).tolist()}
-        known = before | {tick: hour.digest for tick, hour in self.hours.items()}
         found = {}
         for tick in sorted(ticks):
-            digest = blake2b(known.get(tick, "").encode(), digest_size=8)
+            known = self.hours[tick].digest if tick in self.hours else before.get(tick, "")
+            digest = blake2b(known.encode(), digest_size=8)
             if tick in self.old:
                 digest.update(self.old[tick].digest.encode())
             digest.update(self.conversions.take(self.conversions.page_tick == tick).content_hash())

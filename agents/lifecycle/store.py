@@ -20,6 +20,8 @@ ROW_GROUP = 10_000
 """Rows that are skipped or read together: a few days of pages, so that a window costs its own days only."""
 BLOCK = 28
 """Days of a partition, whose daily files are merged once the next one has begun."""
+SEARCHED = {"day", "tick"}
+"""Columns whose range in each file is told in the table's log, to be searched by; telling all costs with every day."""
 
 
 class LogDamagedError(RuntimeError):
@@ -31,7 +33,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.days: dict[int, dict[str, Any]] = {}
+        self.days: dict[int, dict[str, Any]] = {}  # in order
         self._tables: dict[str, DeltaTable] = {}
         plain = ColumnProperties(dictionary_enabled=False)  # on lists of distinct ids a dictionary only costs time
         self._writer = WriterProperties(
@@ -93,7 +95,7 @@ class Store:
     @property
     def last_day(self) -> int:
         """The newest complete day; -1 while there is none."""
-        return max(self.days, default=-1)
+        return next(reversed(self.days), -1)
 
     def write(self, frames: dict[str, pl.DataFrame], line: dict[str, Any]) -> None:
         """Commit one day: one commit for each table that has rows, then the day's line."""
@@ -110,10 +112,16 @@ class Store:
             self.compact(before // BLOCK)
 
     def _append(self, name: str, rows: pl.DataFrame) -> None:
-        target = self._tables.get(name, str(self.path / name))
-        write_deltalake(target, rows, partition_by=["block"], mode="append", writer_properties=self._writer)
-        if name not in self._tables:
-            self._tables[name] = DeltaTable(str(self.path / name))
+        if name in self._tables:
+            write_deltalake(self._tables[name], rows, mode="append", writer_properties=self._writer)
+            return
+        settings = {
+            "delta.dataSkippingStatsColumns": ",".join(sorted(SEARCHED & set(rows.columns))),
+            "delta.enableExpiredLogCleanup": "false",  # after 30 days old versions would be gone; and each commit looks
+        }
+        place = str(self.path / name)
+        write_deltalake(place, rows, partition_by=["block"], configuration=settings, writer_properties=self._writer)
+        self._tables[name] = DeltaTable(place)
 
     def read(
         self, name: str, first_day: int, last_day: int, columns: list[str] | None = None, ticks: range | None = None
@@ -132,11 +140,14 @@ class Store:
     def compact(self, block: int | None = None) -> None:
         """Rewrite the many daily files of one block, or of all, as few; a commit's cost grows with their number.
 
+        Each table is then opened anew at a checkpoint of its log, without what it remembers of the days before.
         Old versions stay: nothing is vacuumed, so that Delta's own time travel reaches back to the first day.
         """
         only = None if block is None else [("block", "=", str(block))]
-        for table in self._tables.values():
+        for name, table in self._tables.items():
             table.optimize.compact(partition_filters=only, writer_properties=self._writer)
+            table.create_checkpoint()
+            self._tables[name] = DeltaTable(str(self.path / name))
 
     def copy(self, path: Path) -> Store:
         """The same log in another folder. Parquet files never change, so they are linked where the disk allows it."""

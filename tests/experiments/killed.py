@@ -1,6 +1,7 @@
-"""A small run that kills its own process where it is told to.
+"""A small run that kills its own process where it is told to, or says when it got to a moment counted in calls.
 
 A point is written "training after 2": the process ends by SIGKILL after the second call of what `POINTS` names there.
+A moment is a number of calls of any Python or C function: it comes at the same place whatever else the machine does.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,29 @@ def dying(call: Callable[..., Any], when: str, count: int) -> Callable[..., Any]
     return killed
 
 
+def counting(moment: int, told: Any) -> list[int]:
+    """The number of calls this process makes from here on, as it grows; `told` is sent a word at call `moment`."""
+    calls = [0]
+
+    def call(frame: Any, event: str, argument: Any) -> None:
+        if event in ("call", "c_call"):
+            calls[0] += 1
+            if calls[0] == moment:
+                told.send("here")
+
+    sys.setprofile(call)
+    return calls
+
+
+def main_until(folder: Path, moment: int, told: Any) -> None:
+    """The run, or what is left of it; `told` hears when it comes to call `moment`, and how many it made at its end."""
+    planned = small(folder)
+    calls = counting(moment, told)
+    live(planned)
+    sys.setprofile(None)
+    told.send(calls[0])
+
+
 def main(folder: Path, *points: str, begun: Any = None) -> None:
     """The whole run, or what is left of it; `begun` is told when the imports are done."""
     planned = small(folder)
@@ -83,6 +108,10 @@ def main(folder: Path, *points: str, begun: Any = None) -> None:
         setattr(owner, attribute, dying(getattr(owner, attribute), when, int(count)))
     if begun is not None:
         begun.set()
+    live(planned)
+
+
+def live(planned: run.Run) -> None:
     if planned.status() != "finished":
         execution.prepare([planned], lambda days: None)
         execution.execute(planned, lambda days: None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +74,14 @@ def test_a_block_is_merged_once_the_next_has_begun(tmp_path: Path) -> None:
     assert_equal(again.read(0, 30, as_of=9), again.read(0, 9))
     again.return_to(20)
     assert sorted(pl.read_delta(str(tmp_path / "pages"))["day"].unique()) == [0, 9, 20]
+
+
+def test_old_versions_of_a_table_outlive_the_month_that_delta_lake_keeps_them(tmp_path: Path) -> None:
+    filled(tmp_path, [0, 9, 28])  # day 28 merges, with a checkpoint of the table's log
+    long_ago = time.time() - 40 * 86_400
+    for file in (tmp_path / "pages" / "_delta_log").iterdir():
+        os.utime(file, (long_ago, long_ago))
+    filled(tmp_path, [29, 56, 57])
+    table = DeltaTable(str(tmp_path / "pages"))
+    table.load_as_version(0)
+    assert pl.scan_delta(table).select(pl.col("day").max()).collect().item() == 0
