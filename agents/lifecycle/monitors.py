@@ -176,8 +176,7 @@ class Monitor:
         if self._pages is None:
             return np.zeros(1, np.bool_)
         flags = 1 if self.watchlist is None else 1 + self.watchlist.spaces.n_categories
-        told: NDArray[np.bool_] = (self._pages.observations["notice"][:, :flags] > 0).any(axis=0)
-        return told
+        return np.any(self._pages.observations["notice"][:, :flags] > 0, axis=0)
 
     def category_of(self, items: NDArray[np.int32]) -> NDArray[np.float64]:
         """float64, the shape of `items`: their categories, from the watchlist's item table."""
