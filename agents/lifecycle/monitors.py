@@ -167,6 +167,17 @@ class Monitor:
             raise ValueError(f"'metric' must be one of {', '.join(STREAMS)}. Got {metric!r}.")
         return STREAMS[metric](self, self._pages) if self._pages is not None else np.empty(0)
 
+    def told(self) -> NDArray[np.bool_]:
+        """bool (1 + C,): the changes that the newest step's pages were told of, any and by category.
+
+        They are the first columns of ``notice``, as far as it goes: (1,) where the categories are not told, or where a
+        watchlist that knows their number is missing.
+        """
+        if self._pages is None:
+            return np.zeros(1, np.bool_)
+        flags = 1 if self.watchlist is None else 1 + self.watchlist.spaces.n_categories
+        return np.any(self._pages.observations["notice"][:, :flags] > 0, axis=0)
+
     def category_of(self, items: NDArray[np.int32]) -> NDArray[np.float64]:
         """float64, the shape of `items`: their categories, from the watchlist's item table."""
         if self.watchlist is None:

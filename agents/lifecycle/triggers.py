@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from math import gcd, isnan
+from math import gcd, inf, isnan
 
 from scipy import stats
 
@@ -130,6 +130,36 @@ class Drift(Trigger):
     def reset(self, tick: int) -> None:
         self.detector.reset()
         self._quiet_until, self._since = tick + self.cooldown_days * HOURS, 0
+
+
+class Notice(Trigger):
+    """Fires when the shop is told of a change that it was not told of before.
+
+    What it is told stands on the pages as ``notice``: whether anything changed, and at the higher levels of information
+    in which category (see `Monitor.told`). Where nothing is ever told it never fires. Pages without a notice of their
+    own, as in a step without pages, leave what was told last standing.
+
+    Arguments:
+        repeat_days: while a change goes on being told, another order follows so many days after the last; 0: none does.
+    """
+
+    def __init__(self, repeat_days: float = 0.0) -> None:
+        self.repeat_days = number("repeat_days", repeat_days, 0.0)
+        self._told: frozenset[int] = frozenset()
+        self._ordered = -inf
+
+    def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
+        told, before = self._told, self._told
+        if monitor.step.pages:
+            told = self._told = frozenset(monitor.told().nonzero()[0].tolist())
+        new = len(told - before)
+        again = bool(told) and 0 < self.repeat_days * HOURS <= tick - self._ordered
+        inputs = {"changed": float(0 in told), "categories": float(len(told - {0}))}
+        reason = "told of a change" if new else "told of a change still"
+        return TriggerRecord(tick, self.name, new > 0 or again, float(new), 1.0, inputs, reason)
+
+    def reset(self, tick: int) -> None:
+        self._ordered = tick
 
 
 class Compared(Trigger):

@@ -32,12 +32,16 @@ DRIFT = (
 TINY = [
     "agent=linucb", "strategy=static", "world.n_users=200", "world.n_items=150", "world.visits_per_day=50",
     "experiment.history_days=3", "experiment.history_window_days=2", "experiment.scored_days=6",
-    "experiment.exploration=0.2", "strategy.window.days=3", "strategy.step_hours=6", "++strategy.budget=150",
+    "experiment.exploration=0.2", "experiment.first_day=2010-09-08",
+    "strategy.window.days=3", "strategy.step_hours=6", "++strategy.budget=150",
     f"strategy.update={SCHEDULE % 'hours:6'}",
     "strategy.trigger={_target_:perennial.agents.lifecycle.triggers.AnyOf,triggers:["
     f"{SCHEDULE % 'days:2'},{DRIFT}]}}",
 ]  # fmt: skip
-"""Updates in place, fits on a schedule and by a detector: everything that a checkpoint has to carry over."""
+"""Updates in place, fits on a schedule and by a detector: everything that a checkpoint has to carry over.
+
+Day 252, the third of the scored ones, begins a block of the log, so that the one before is merged.
+"""
 
 POINTS: dict[str, tuple[Any, str]] = {
     "history": (Popular, "fit"),
@@ -45,6 +49,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "update": (LinUCB, "update"),
     "logging": (store, "write_deltalake"),
     "listing": (store.Store, "write"),
+    "merging": (store.Store, "compact"),
     "registration": (SqliteShelf, "add"),
     "promotion": (Registry, "point"),
     "pruning": (Registry, "prune"),

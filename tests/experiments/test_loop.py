@@ -1,12 +1,10 @@
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from perennial import conf
 from perennial.agents.base import Spaces
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.detectors import PageHinkley
@@ -23,11 +21,9 @@ from perennial.agents.lifecycle.windows import LastDays
 from perennial.agents.popular import Popular
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
-from perennial.experiments import run
-from perennial.experiments.configuration import build
 from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import Scorer
-from tests.agents.lifecycle.hand import SPACES, Desk
+from tests.agents.lifecycle.hand import SPACES
 from tests.agents.lifecycle.learner import Learner, begun
 
 
@@ -283,19 +279,6 @@ def test_a_candidate_is_validated_then_served_to_some_and_the_trail_says_so(tmp_
 def test_whole_days_are_asked_for(tmp_path):
     with pytest.raises(ValueError, match="Got 0 and 22, hours 0 and 22"):
         loop(tmp_path / "run", nightly_hourly()).run(0, 22)
-
-
-def test_every_strategy_of_the_configuration_runs(tmp_path):
-    files = sorted((Path(conf.__file__).parent / "strategy").glob("*.yaml"))
-    assert {file.stem for file in files} >= {"static", "nightly", "cusum", "nightly_hourly"}
-    for file in files:
-        strategy = build(run.compose(["agent=popular", f"strategy={file.stem}"]).strategy, "strategy")
-        if strategy.review.reviewer is not None:
-            strategy.review.reviewer = Desk()  # a stall has no oracle that could be asked
-        running = loop(tmp_path / file.stem, strategy)
-        running.run(0, 23)
-        fitted = {"nightly", "nightly_hourly", "sliding_window", "always", "nightly_review", "nightly_person"}
-        assert running.deployment.version == (2 if file.stem in fitted else 1), file.stem
 
 
 def test_hours_served_side_by_side_leave_the_same_log(tmp_path):

@@ -68,7 +68,8 @@ FEW = ["training before 2", "logging after 2", "promotion after 2", "rename befo
 MANY = [
     "history before 2", "rename before 2", "registration before 3", "training after 1", "training before 2",
     "registration after 1", "promotion before 1", "update after 3", "logging after 1", "logging before 2",
-    "listing after 1", "audit after 1", "commit before 1", "pruning before 2", "pruning after 1", "tensorboard after 1",
+    "merging before 1", "merging after 1", "listing after 1",
+    "audit after 1", "commit before 1", "pruning before 2", "pruning after 1", "tensorboard after 1",
     "result before 1", "result after 2",
 ]  # fmt: skip
 

@@ -19,6 +19,7 @@ from perennial.agents.lifecycle.detectors import (
     PsiWindows,
 )
 from perennial.agents.lifecycle.monitors import Monitor
+from perennial.agents.lifecycle.tables import empty
 from perennial.agents.lifecycle.triggers import (
     AllOf,
     AnyOf,
@@ -26,12 +27,14 @@ from perennial.agents.lifecycle.triggers import (
     CostAware,
     Drift,
     Never,
+    Notice,
     Performance,
     Schedule,
     Trigger,
     Volume,
 )
-from tests.agents.lifecycle.hand import with_first_clicks
+from perennial.agents.lifecycle.watchlist import Watchlist
+from tests.agents.lifecycle.hand import SPACES, wave, with_first_clicks
 
 
 def firing(
@@ -220,3 +223,41 @@ def test_bad_arguments_are_named():
 
 def test_examples():
     assert doctest.testmod(triggers).failed == 0
+
+
+def fired_on(trigger: Trigger, told: list[list[int] | None], watched: bool = True) -> list[tuple[int, float]]:
+    """Days on which `trigger` fires, with the score, fed with pages whose notice is `told` that day (None: no page)."""
+    items = {"category": np.arange(30, dtype=np.int32) % 3, "price": np.ones(30), "features": np.zeros((30, 1))}
+    monitor, fired = Monitor(watchlist=Watchlist(items, SPACES) if watched else None), []
+    for day, notice in enumerate(told):
+        tick = 24 * day + 23
+        pages = empty(SPACES) if notice is None else wave(tick, [2 * day, 2 * day + 1])
+        if notice is not None:
+            pages.observations["notice"] = np.tile(np.array(notice, np.float32), (2, 1))
+        monitor.update(pages, tick)
+        record = trigger.evaluate(monitor, tick)
+        if record.fired:
+            fired.append((day, record.score))
+            trigger.reset(tick)
+    return fired
+
+
+NOTHING, FIRST, BOTH = [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 1]
+
+
+def test_a_notice_fires_when_a_change_is_told_that_was_not_told_before():
+    told = [NOTHING, NOTHING, FIRST, FIRST, None, FIRST, BOTH, BOTH, FIRST, NOTHING, None, FIRST]
+    assert fired_on(Notice(), told) == [(2, 2.0), (6, 1.0), (11, 2.0)]
+
+
+def test_a_notice_that_goes_on_is_followed_again_after_some_days():
+    told = [NOTHING, *[FIRST] * 8, None, NOTHING, NOTHING, NOTHING]
+    assert fired_on(Notice(repeat_days=3), told) == [(1, 2.0), (4, 0.0), (7, 0.0)]
+
+
+def test_a_notice_that_names_no_category_or_has_more_to_tell_is_read_as_far_as_it_goes():
+    assert fired_on(Notice(), [[0], [1], [1], [0], [1]]) == [(1, 1.0), (4, 1.0)]
+    size_too = [[0, 0, 0, 0, 0.3, -0.2, 0], [1, 0, 1, 0, 0.3, 0.6, 0]]
+    assert fired_on(Notice(), size_too) == [(1, 2.0)]
+    assert fired_on(Notice(), [FIRST, BOTH], watched=False) == [(0, 1.0)]
+    assert fired_on(Notice(repeat_days=1), [[0]] * 5) == []
