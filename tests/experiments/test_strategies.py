@@ -34,16 +34,17 @@ def decisions(words: list[str], folder: Path) -> list[dict[str, object]]:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_run_under_every_strategy(shared: Path, strategy: str) -> None:
     words = ["agent=linucb", f"strategy={strategy}", "experiment.scored_days=2", f"name={strategy}"]
-    lines = decisions(words, shared)
+    lines = decisions([*words, *NOBODY_WAITS.get(strategy, [])], shared)
     trainings = [line for line in lines if line["decision"] == "training"]
     assert {line["verdict"] for line in trainings} <= {"trained", "no data"}  # some hours of the night have no page
     assert [line["kind"] for line in trainings].count("fit") == FITS.get(strategy, 0)
     assert [line["kind"] for line in trainings].count("update") == UPDATES.get(strategy, 0)
 
 
+NOBODY_WAITS = {"nightly_person": ["strategy.review.reviewer.patience_s=0"]}
 EVERY_NIGHT = (
     "always", "nightly", "nightly_blue_green", "nightly_canary", "nightly_hourly", "nightly_hourly_canary",
-    "nightly_shadow", "seasonal_recall", "sliding_window",
+    "nightly_person", "nightly_review", "nightly_shadow", "seasonal_recall", "sliding_window",
 )  # fmt: skip
 FITS = dict.fromkeys(EVERY_NIGHT, 2) | dict.fromkeys(("calendar", "weekly", "weekly_ab_test"), 1)
 """The second of the two days ends a week."""
