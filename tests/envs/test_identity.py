@@ -22,9 +22,20 @@ from perennial.agents.lifecycle.windows import AllDays
 from perennial.envs import Response, Reward, World
 from perennial.envs.shop import DRIFTS, ShopEnv, ShopVectorEnv
 from perennial.experiments.loop import Loop
-from tests.envs.identity import SEED, SIZES, Recorder, Records, hash_policy, last_visit, loop_records, record
+from tests.envs.identity import (
+    POTENTIAL_VISITS,
+    SEED,
+    SIZES,
+    Recorder,
+    Records,
+    hash_policy,
+    last_visit,
+    loop_records,
+    record,
+)
 
 FEW = 600
+WHOLE = pytest.param(POTENTIAL_VISITS, marks=[pytest.mark.slow, pytest.mark.timeout(900)])
 KEY_TYPES = {"visit": np.int64, "page": np.int32, "user_id": np.int32, "tick": np.int64}
 
 
@@ -106,12 +117,13 @@ def test_the_closed_loop_meets_the_same_visits(expected: Records, tmp_path: Path
 @pytest.mark.parametrize(
     ("drift", "choice"), [*((name, "position") for name in DRIFTS), ("seasonal", "cascade"), ("seasonal", "single")]
 )
-def test_every_drift_and_choice_at_every_width(drift: str, choice: str) -> None:
+@pytest.mark.parametrize("count", [FEW, WHOLE])
+def test_every_drift_and_choice_at_every_width(drift: str, choice: str, count: int) -> None:
     arguments = {**SIZES, "drift": DRIFTS[drift](), "choice": choice, "reward": Reward(1.0, 2.0, 3.0, 0.5)}
-    few = loop_records(World(seed=SEED, **arguments), 24, FEW)
+    wanted = loop_records(World(seed=SEED, **arguments), 24, count)
     for width in (1, 33):
-        assert played(ShopVectorEnv(num_envs=width, **arguments), few) == few
-    told = loop_records(World(seed=SEED, **arguments), 24, FEW, public=True)
+        assert played(ShopVectorEnv(num_envs=width, **arguments), wanted) == wanted
+    told = loop_records(World(seed=SEED, **arguments), 24, count, public=True)
     assert alone(ShopEnv(**arguments), told) == told
 
 
