@@ -90,12 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from perennial.experiments.configuration import ConfigurationError
 
     try:
-        run = runs.compose(options.settings)
-        if run.status() != "finished" or options.days < 1:
-            raise ValueError(
-                f"{run.folder} must be a finished run, and --days at least 1. Give the words that perennial-run was "
-                "given."
-            )
+        run = runs.finished(options.settings, options.days)
         workers.one_torch_thread()
         found = of_run(run, tuple(options.versions) if options.versions else None, options.days)
     except (ConfigurationError, ValueError, FileNotFoundError) as error:

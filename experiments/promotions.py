@@ -151,16 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from perennial.experiments.configuration import ConfigurationError
 
     try:
-        run = runs.compose(options.settings)
+        run = runs.finished(options.settings, options.days)
     except ConfigurationError as error:
         print(f"perennial-promotions: {error}", file=sys.stderr)
-        return 2
-    if run.status() != "finished" or options.days < 1:
-        print(
-            f"perennial-promotions: {run.folder} must be a finished run, and --days at least 1. "
-            "Give the words that perennial-run was given.",
-            file=sys.stderr,
-        )
         return 2
     workers.one_torch_thread()
     Console().print(score(run, options.days).rich())

@@ -165,6 +165,16 @@ def compose(overrides: Sequence[str], arm: str = "", **kept: Any) -> Run:
     return _run({**composed.node, **kept}, composed.choices, arm)
 
 
+def finished(words: Sequence[str], days: int) -> Run:
+    """The finished run that `perennial-run` with the same `words` made, about whose `days` something is asked."""
+    run = compose(words)
+    if run.status() != "finished" or days < 1:
+        raise ConfigurationError(
+            f"{run.folder} must be a finished run, and --days at least 1. Give the words that perennial-run was given."
+        )
+    return run
+
+
 def _run(node: Node, choices: dict[str, str], arm: str = "") -> Run:
     values = {key: value for key, value in node.items() if key != "_target_"}
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -116,11 +117,13 @@ class Staged(Rollout):
         self.reason = reason
         return verdict, figures
 
+    @abstractmethod
     def _first_step(self, tick: int) -> None:
-        raise NotImplementedError
+        """The examination is passed: begin to serve, or to watch, at the end of hour `tick`."""
 
+    @abstractmethod
     def _decide(self, tick: int) -> Judged:
-        raise NotImplementedError
+        """The verdict at the end of hour `tick`, on all that was counted since the step began."""
 
 
 def _told(found: Estimate) -> dict[str, float]:
