@@ -149,7 +149,10 @@ def _check_choice(override: Override, swept: bool) -> None:
     group = override.key_or_group
     if group not in loader.list_groups("") or override.is_delete():
         return
-    allowed = loader.get_group_options(group)
+    below = [
+        f"{part}/{name}" for part in loader.list_groups(group) for name in loader.get_group_options(f"{group}/{part}")
+    ]
+    allowed = [*loader.get_group_options(group), *below]
     values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.get_value_string()]
     for value in values:
         if value not in allowed:

@@ -178,7 +178,8 @@ def finished(words: Sequence[str], days: int) -> Run:
 def _run(node: Node, choices: dict[str, str], arm: str = "") -> Run:
     values = {key: value for key, value in node.items() if key != "_target_"}
     try:
-        run = Run(**values, arm=arm or f"{choices['agent']}-{choices['strategy']}", drift_name=choices["drift"])
+        arm = arm or f"{choices['agent'].replace('/', '_')}-{choices['strategy']}"
+        run = Run(**values, arm=arm, drift_name=choices["drift"])
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     for part in ("drift", "reward", "feedback", "agent", "strategy", "experiment"):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from perennial.experiments.run import Run
 
+TUNED = Path(str(configuration.__file__)).parents[1] / "conf" / "agent" / "tuned"
+
 Values = dict[str, float | int]
 """Options by their path below ``agent``: ``alpha``, or ``agent.alpha`` of an agent inside another."""
 
@@ -98,10 +100,16 @@ def suggest(trial: Trial, defaults: Mapping[str, float | int], factor: float) ->
         elif default < 1:
             odds = default / (1 - default)
             drawn = trial.suggest_float(name, odds / factor, odds * factor, log=True)
-            values[name] = drawn / (1 + drawn)
+            values[name] = short(drawn / (1 + drawn))
         else:
-            values[name] = trial.suggest_float(name, default / factor, default * factor, log=True)
+            values[name] = short(trial.suggest_float(name, default / factor, default * factor, log=True))
     return values
+
+
+def short(value: float) -> float:
+    """To three digits, below 1 those of the nearer of 0 and 1, so that what was tried can be written down."""
+    size = min(value, 1 - value) if value < 1 else value
+    return round(value, 2 - math.floor(math.log10(size)))
 
 
 def inward(defaults: Mapping[str, float | int]) -> Values:
@@ -150,7 +158,7 @@ def chosen(node: Node, values: Values) -> Node:
         *parts, name = path.split(".")
         place = made
         for part in parts:
-            place = place[part]
+            place = place.setdefault(part, {})
         place[name] = value
     return made
 
@@ -173,17 +181,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mine = [word for word in options.overrides if word.startswith("hpo")]
     theirs = [word for word in options.overrides if not word.startswith("hpo")]
 
-    def work(runs: Sequence[Run]) -> Sequence[results.Result]:
-        done = workers.work(runs, min(options.workers, len(runs)), lambda days: None)
-        console.print(f"  {runs[0].folder.parent}/{runs[0].label.rsplit('-', 1)[0]}", highlight=False)
-        return done
-
     try:
         tuning: Tuning = configuration.build(configuration.compose("tuning", mine).node["hpo"], "hpo")
-        tried = tune(tuning, theirs, options.output, work)
-        path = Path(options.output) / f"tuning-{run.compose([*tuning.common, *theirs]).arm}" / "tuned.json"
+        with workers.crew(min(options.workers, len(tuning.seeds))) as carry_out:
+
+            def work(runs: Sequence[Run]) -> Sequence[results.Result]:
+                done = carry_out(runs, lambda days: None, False)
+                console.print(f"  {runs[0].folder.parent}/{runs[0].label.rsplit('-', 1)[0]}", highlight=False)
+                return done
+
+            tried = tune(tuning, theirs, options.output, work)
+        base = run.compose([*tuning.common, *theirs])
+        path = Path(options.output) / f"tuning-{base.arm}" / "tuned.json"
         command = f"perennial-tune {' '.join(options.overrides)}"
         results.write_atomically(path, report(tuning, tried, command))
+        if options.write:
+            path = TUNED / f"{base.arm.partition('-')[0]}.yaml"
+            results.write_atomically(path, beside(path.stem, tuning, tried, command))
     except ConfigurationError as error:
         print(f"perennial-tune: {error}", file=sys.stderr)
         return 2
@@ -212,11 +226,30 @@ def report(tuning: Tuning, tried: Sequence[Tried], command: str) -> str:
     return json.dumps(body, indent=1) + "\n"
 
 
+def beside(agent: str, tuning: Tuning, tried: Sequence[Tried], command: str) -> str:
+    """The YAML of ``conf/agent/tuned``: the best values over the agent's defaults, and where they are from."""
+    from omegaconf import OmegaConf
+
+    winner = best(tried)
+    changed = {} if winner.number == 0 else chosen({}, winner.values)
+    gain = f"{winner.score:.4g} by these" if changed else "which no trial beat"
+    seeds = ", ".join(map(str, tuning.seeds))
+    head = (
+        f"# perennial-run agent=tuned/{agent}\n"
+        f"# {command} --write\n"
+        f"# {tuning.metric.replace('_', ' ')} {tried[0].score:.4g} by the defaults, {gain};"
+        f" {tuning.trials} trials on the tuning seeds {seeds}.\n"
+        f"defaults:\n  - /agent/{agent}@_here_\n  - _self_\n"
+    )
+    return head + (OmegaConf.to_yaml(OmegaConf.create(changed)) if changed else "")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="perennial-tune", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, as in agent=linucb hpo.trials=10 drift=trend")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     parser.add_argument("--output", default="runs", help="folder of all results (default: runs)")
+    parser.add_argument("--write", action="store_true", help="put the best values into conf/agent/tuned")
     return parser
 
 

@@ -8,8 +8,9 @@ import queue
 import signal
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -32,24 +33,32 @@ def total_days(runs: Sequence[Run]) -> int:
 
 def work(runs: Sequence[Run], workers: int, advance: Advance, overwrite: bool = False) -> list[Result]:
     """Every run's result. Finished runs are read, not run again, unless `overwrite`; hears of days as they pass."""
-    waiting = [run for run in runs if overwrite or run.status() != "finished"]
-    advance(total_days(runs) - total_days(waiting))
-    if waiting:
-        _work(waiting, workers, advance)
-    return [results.read(run.folder) for run in runs]
+    with crew(workers) as carry_out:
+        return carry_out(runs, advance, overwrite)
 
 
-def _work(runs: Sequence[Run], workers: int, advance: Advance) -> None:
-    """First the histories, then the runs; a failure or an interruption ends the workers and is raised."""
-    shared: dict[Path, list[Run]] = defaultdict(list)
-    for run in runs:
-        shared[run.history].append(run)
+@contextmanager
+def crew(workers: int) -> Iterator[Callable[[Sequence[Run], Advance, bool], list[Result]]]:
+    """`work` to be called several times with the same processes, which begin when there is something to do.
+
+    A failure or an interruption ends the workers and is raised.
+    """
     context = multiprocessing.get_context("spawn")
     days = context.Queue()
+
+    def carry_out(runs: Sequence[Run], advance: Advance, overwrite: bool = False) -> list[Result]:
+        waiting = [run for run in runs if overwrite or run.status() != "finished"]
+        advance(total_days(runs) - total_days(waiting))
+        shared: dict[Path, list[Run]] = defaultdict(list)
+        for run in waiting:
+            shared[run.history].append(run)
+        _wait([pool.submit(prepare, group) for group in shared.values()], days, advance)
+        _wait([pool.submit(execute, run) for run in waiting], days, advance)
+        return [results.read(run.folder) for run in runs]
+
     with ProcessPoolExecutor(workers, context, start, (days,)) as pool:
         try:
-            _wait([pool.submit(prepare, group) for group in shared.values()], days, advance)
-            _wait([pool.submit(execute, run) for run in runs], days, advance)
+            yield carry_out
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from perennial.experiments import configuration, run, tuning
 from perennial.experiments.run import Run
@@ -102,10 +103,46 @@ def test_two_trials_from_the_command_line(tmp_path: Path, capsys: pytest.Capture
     assert path.read_text() == before
 
 
+def test_what_was_tried_can_be_written_down() -> None:
+    assert [tuning.short(v) for v in (0.123456, 0.99912345, 3.14159, 1234.5)] == [0.123, 0.999123, 3.14, 1230.0]
+
+
+def test_the_best_values_lie_over_the_defaults() -> None:
+    kept = [
+        tuning.Tried(0, {"alpha": 0.3, "agent.rank": 5}, 1.0),
+        tuning.Tried(1, {"alpha": 0.7, "agent.rank": 2}, 1.5),
+    ]
+    text = tuning.beside("lints", settings(trials=2), kept, "perennial-tune agent=lints hpo.trials=2")
+    assert "# perennial-tune agent=lints hpo.trials=2 --write\n" in text
+    assert "1 by the defaults, 1.5 by these" in text
+    values = yaml.safe_load(text)
+    assert values.pop("defaults") == ["/agent/lints@_here_", "_self_"]
+    assert values == {"alpha": 0.7, "agent": {"rank": 2}}
+    nothing = tuning.beside("lints", settings(trials=2), kept[:1], "perennial-tune agent=lints hpo.trials=2")
+    assert "which no trial beat" in nothing
+    assert list(yaml.safe_load(nothing)) == ["defaults"]
+
+
+TUNED = sorted(path.stem for path in tuning.TUNED.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_tuned_values_are_the_defaults_but_for_what_is_searched(name: str) -> None:
+    tuned, plain = (run.compose([f"agent={choice}"]) for choice in (f"tuned/{name}", name))
+    assert tuned.arm == f"tuned_{name}-{plain.arm.partition('-')[2]}"
+    defaults, leave = tuning.searched(plain.agent, []), settings().leave
+    found = tuning.searched(tuned.agent, [])
+    assert set(found) == set(defaults)
+    assert {path for path in found if found[path] != defaults[path]} <= set(tuning.searched(plain.agent, leave))
+    head = (tuning.TUNED / f"{name}.yaml").read_text().splitlines()[1]
+    assert head.startswith(f"# perennial-tune agent={name} ")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["agent=linucbb"], "Did you mean 'linucb'?"),
+        (["agent=tuned/nothing"], "must be one of"),
         (["agent=linucb", "hpo.metric=ctrr"], "'metric' must be one of"),
         (["agent=linucb", "hpo.trials=0"], "'trials' must be at least 1. Got 0"),
         (["agent=random"], "has no number to tune"),
