@@ -27,6 +27,9 @@ Node = dict[str, Any]
 """A resolved part of the configuration: plain dicts, lists and scalars."""
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+VALUED = {"--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn"}
+"""Hydra's flags that the next word belongs to."""
+
 SPECIAL = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
@@ -74,7 +77,11 @@ def sweep(overrides: Sequence[str]) -> list[list[str]]:
 def forced(arguments: Sequence[str]) -> list[str]:
     """Command-line words for Hydra's own main, which then leaves the judgement of keys to `check`."""
     with initialize_config_module("perennial.conf", version_base="1.3"):
-        return [word if word.startswith("-") else _forced(_parsed([word], swept=True)[0]) for word in arguments]
+        before = ["", *arguments]
+        return [
+            word if word.startswith("-") or flag in VALUED else _forced(_parsed([word], swept=True)[0])
+            for flag, word in zip(before, arguments, strict=False)
+        ]
 
 
 def check(node: Any, path: str = "", given: Mapping[str, set[str]] | None = None) -> None:

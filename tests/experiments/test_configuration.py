@@ -127,6 +127,16 @@ def test_a_sweep_is_the_product_of_its_values() -> None:
         configuration.sweep(["agent=linucb,lin"])
 
 
+def test_words_that_belong_to_flags_of_hydra_are_left_alone() -> None:
+    assert configuration.forced(["--cfg", "job", "-p", "agent", "seed=1"]) == [
+        "--cfg",
+        "job",
+        "-p",
+        "agent",
+        "++seed=1",
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "hint", "good"),
     [
