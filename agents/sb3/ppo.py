@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -19,9 +19,11 @@ from perennial.agents.validation import one_of
 class PlackettLuceLearner(SlateRanking):
     """Plackett-Luce slates, credited slot by slot (see `SlotwisePolicy`) or page by page, as `learn` must."""
 
+    credited: ClassVar[dict[str, type[Any]]] = {"slot": SlotwisePolicy, "page": SlatePolicy}
+
     def _set_credit(self, credit: Any) -> None:
-        self.credit = one_of("credit", credit, ("slot", "page"))
-        self.policy_class = SlotwisePolicy if credit == "slot" else SlatePolicy  # type: ignore[misc]
+        self.credit = one_of("credit", credit, tuple(self.credited))
+        self.policy_class = self.credited[self.credit]  # type: ignore[misc]
 
     def learn(self, env: VectorEnv[Any, Any, Any], steps: int, callback: Any = None) -> dict[str, float]:
         """As `Sb3Agent.learn`; an environment rewards pages, so that `credit` must be "page"."""

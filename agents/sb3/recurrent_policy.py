@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
@@ -45,6 +46,7 @@ class RecurrentSlatePolicy(KeepsIds, RecurrentActorCriticPolicy):
 
     features_extractor: SequenceScorer
     action_dist: PlackettLuce
+    n_values = 1  # of the critic, per page
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class RecurrentSlatePolicy(KeepsIds, RecurrentActorCriticPolicy):
         m = self.features_extractor.n_candidates
         self.mlp_extractor = Asking(self.lstm_output_dim, m, self.embedding)  # type: ignore[assignment]
         self.action_net = self.action_dist.proba_distribution_net()
-        self.value_net = nn.Linear(self.lstm_output_dim, 1)
+        self.value_net = nn.Linear(self.lstm_output_dim, self.n_values)
 
     def _get_action_dist_from_latent(self, latent_pi: torch.Tensor) -> PlackettLuce:
         return self.action_dist.proba_distribution(self.action_net(latent_pi))
@@ -101,10 +103,29 @@ class RecurrentSlatePolicy(KeepsIds, RecurrentActorCriticPolicy):
         return values
 
     def look(self, obs: PyTorchObs, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(B, M) scores, (B, 1) values and the memory after, in one pass; `memory` is (B, 2, L, H): hidden, cell."""
+        """(B, M) scores, (B, n_values) values and the memory after; `memory` is (B, 2, L, H): hidden, cell."""
         states = (memory[:, 0].transpose(0, 1).contiguous(), memory[:, 1].transpose(0, 1).contiguous())
         starts = torch.zeros(len(memory))
         latent, after = self._process_sequence(self.extract_features(obs), states, starts, self.lstm_actor)
         remembered = torch.stack([part.transpose(0, 1) for part in after], dim=1)
         scores, heard = self.mlp_extractor.forward_actor(latent), self.mlp_extractor.forward_critic(latent)
         return scores, self.value_net(heard), remembered
+
+
+class RecurrentSlotwisePolicy(RecurrentSlatePolicy):
+    """The same policy taught slot by slot, as `SlotwisePolicy` is; `RecurrentPPO.train` sees B x K actions."""
+
+    @property
+    def n_values(self) -> int:  # type: ignore[override]
+        """One value per slot."""
+        return len(self.action_space.nvec)  # type: ignore[attr-defined]
+
+    def evaluate_actions(  # type: ignore[override]
+        self, obs: PyTorchObs, actions: torch.Tensor, lstm_states: RNNStates, episode_starts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(B, K) values, (B K,) log-probabilities and (B K,) entropies of the slots; the critic trains no LSTM."""
+        features = self.extract_features(obs)
+        latent, _ = self._process_sequence(features, lstm_states.pi, episode_starts, self.lstm_actor)
+        policy = self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(latent))
+        values = self.value_net(self.mlp_extractor.forward_critic(latent.detach()))
+        return values, policy.slot_log_prob(actions).flatten(), policy.slot_entropy(actions).flatten()

@@ -13,21 +13,22 @@ from sb3_contrib import RecurrentPPO
 from perennial.agents.base import Items, Keys, Observations, Spaces
 from perennial.agents.sb3 import checkpoint, rollouts
 from perennial.agents.sb3.memory import Memory, Recalled
-from perennial.agents.sb3.on_policy import Served, SlateRanking
+from perennial.agents.sb3.on_policy import Served
 from perennial.agents.sb3.plackett_luce import PlackettLuce
-from perennial.agents.sb3.recurrent_policy import RecurrentSlatePolicy
+from perennial.agents.sb3.ppo import PlackettLuceLearner
+from perennial.agents.sb3.recurrent_policy import RecurrentSlatePolicy, RecurrentSlotwisePolicy
 from perennial.agents.validation import whole
 
 
-class RecurrentPpo(SlateRanking):
+class RecurrentPpo(PlackettLuceLearner):
     """PPO whose policy remembers the pages of a visit (Hausknecht and Stone 2015, arXiv:1507.06527, for the idea).
 
     The LSTM's state before each page is stored with the page (``extras``), so that a round of training begins every
-    sequence from the state that the policy had: zeros at the first page of a visit. Credit is by page.
+    sequence from the state that the policy had: zeros at the first page of a visit.
     """
 
     algorithm = RecurrentPPO
-    policy_class = RecurrentSlatePolicy
+    credited: ClassVar[dict[str, type[Any]]] = {"slot": RecurrentSlotwisePolicy, "page": RecurrentSlatePolicy}
     buffer_class = rollouts.RecurrentBuffer
     more: ClassVar[tuple[str, ...]] = ("memory",)
     carries: ClassVar[bool] = False
@@ -36,14 +37,15 @@ class RecurrentPpo(SlateRanking):
         self,
         n_steps: int = 2048,
         batch_size: int = 256,
-        n_epochs: int = 4,
+        n_epochs: int = 2,
         learning_rate: float = 3e-3,
         gamma: float = 0.9,
-        gae_lambda: float = 0.9,
+        gae_lambda: float = 0.5,
         clip_range: float = 0.2,
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
         max_grad_norm: float = 0.5,
+        credit: str = "slot",
         state: int = 32,
         reward_scale: float = 0.25,
         embedding: int = 16,
@@ -55,6 +57,7 @@ class RecurrentPpo(SlateRanking):
         self._set_network(embedding, width, id_scale, reward_scale)
         self._set_losses(learning_rate, gae_lambda, ent_coef, vf_coef, max_grad_norm)
         self._set_clipping(batch_size, n_epochs, clip_range)
+        self._set_credit(credit)
         self.network["state"] = whole("state", state, 1)
 
     def begin(self, items: Items, spaces: Spaces, seed: int) -> None:

@@ -36,8 +36,10 @@ ON: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "a2c": (A2c, STEPS | {"credit": "page"}),
     "a2c by slot": (A2c, STEPS),
     "maskable_ppo": (MaskablePpo, ROUNDS),
-    "recurrent_ppo": (RecurrentPpo, ROUNDS | {"state": 16}),
-    "meta_rl": (MetaRl, ROUNDS | {"state": 16}),
+    "recurrent_ppo": (RecurrentPpo, ROUNDS | {"state": 16, "credit": "page", "gae_lambda": 0.9}),
+    "recurrent_ppo by slot": (RecurrentPpo, ROUNDS | {"state": 16}),
+    "meta_rl": (MetaRl, ROUNDS | {"state": 16, "credit": "page", "gae_lambda": 0.9}),
+    "meta_rl by slot": (MetaRl, ROUNDS | {"state": 16}),
 }
 LESS = {"learning_starts": 40, "batch_size": 16, "train_freq": 8, "n_steps": 60, "n_epochs": 1}
 

@@ -51,14 +51,14 @@ def share_while_learning(agent: Any, rounds: int, scored: int) -> float:
 
 
 OPTIONS: dict[str, Any] = {"n_steps": 500, "batch_size": 250, "n_epochs": 4, "learning_rate": 5e-3, "gamma": 0.5}
-SIZES: dict[str, Any] = {"embedding": 8, "width": 16, "reward_scale": 1.0}
+SIZES: dict[str, Any] = {"credit": "page", "embedding": 8, "width": 16, "reward_scale": 1.0}
 
 
 @pytest.mark.slow
 def test_the_carried_state_helps_where_moods_change() -> None:
     """No page tells the mood: a memoryless policy sees the last click, which says nothing of what was refused since."""
-    memoryless = share_while_learning(Ppo(credit="page", **OPTIONS, **SIZES), 250, 60)
-    carried = share_while_learning(MetaRl(state=16, **OPTIONS, **SIZES), 250, 60)
+    memoryless = share_while_learning(Ppo(**OPTIONS, **SIZES), 250, 60)
+    carried = share_while_learning(MetaRl(state=16, gae_lambda=0.9, **OPTIONS, **SIZES), 250, 60)
     assert carried > memoryless + 0.05
     assert carried > 0.75
 
