@@ -187,6 +187,16 @@ class Agent(ABC):
     spaces: Spaces
     rng: np.random.Generator
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Names of the extras of its decisions that `update` or `recollect` needs: the feedback log keeps these."""
+        return ()
+
+    @property
+    def on_policy(self) -> bool:
+        """Whether it learns from pages it served itself only, so that nobody else's lessons reach its `update`."""
+        return False
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name, argument in (("fit", "window"), ("update", "feedback")):
@@ -232,6 +242,12 @@ class Agent(ABC):
     def update(self, feedback: Feedback) -> dict[str, float]:
         """Learn from newly logged pages, each handed over once. Returns figures to log."""
         return {}
+
+    def recollect(self, pages: Feedback) -> None:  # noqa: B027 - most note nothing while they serve
+        """Note of logged `pages` what serving them had left in this agent; they carry the extras `stored`.
+
+        So an agent is brought from one training to the next by the log alone.
+        """
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that was learned, as arrays, the generator's position included; `restore(state())` changes nothing."""

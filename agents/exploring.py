@@ -53,6 +53,17 @@ class Exploring(Agent):
         self.rng = np.random.default_rng([STREAM, seed])
         self.policy.begin(items, spaces, seed)
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        return self.policy.stored
+
+    @property
+    def on_policy(self) -> bool:
+        return self.policy.on_policy
+
+    def recollect(self, pages: Feedback) -> None:
+        self.policy.recollect(pages)
+
     def reseed(self, seed: int) -> None:
         self.rng = np.random.default_rng([STREAM, seed])
         self.policy.reseed(seed)

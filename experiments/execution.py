@@ -194,7 +194,11 @@ def _clear(folder: Path) -> None:
 
 def _site(run: Run, parts: Parts, resumed: bool) -> Site:
     place, spaces = run.folder / resuming.LOG, parts.training.spaces
-    log = FeedbackLog(place, spaces) if resumed else FeedbackLog(run.history / resuming.LOG, spaces).fork(place)
+    stored = parts.training.build().stored
+    if resumed:
+        log = FeedbackLog(place, spaces, stored=stored)
+    else:
+        log = FeedbackLog(run.history / resuming.LOG, spaces).fork(place, stored)
     registry = open_registry(run)
     if not resumed:
         registry.return_to([0, 0])  # a shelf on a server may hold what an earlier run of this name left

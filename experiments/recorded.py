@@ -149,7 +149,7 @@ def replay(shop: RecordedShop, settings: run.Run, folder: Path, days: int | None
     registry = Registry(folder / resuming.REGISTRY, results.code_digest(), settings.seed)
     agent.begin(shop.items, shop.spaces, settings.seed)
     deployment = Deployment(agent, strategy.rollout, registry, settings.window.exploration, settings.seed, -1)
-    log = FeedbackLog(folder / resuming.LOG, shop.spaces)
+    log = FeedbackLog(folder / resuming.LOG, shop.spaces, stored=agent.stored)
     loop = Loop(shop, deployment, strategy, training, log, audit=Audit(folder / resuming.DECISIONS))
     loop.run(0, (days or shop.days) * HOURS - 1)
     return loop

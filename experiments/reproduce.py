@@ -1,7 +1,8 @@
 """Rebuilds models from their records alone, and compares them bit for bit: `perennial-reproduce RUN VERSION`.
 
-What an agent noted while serving (`Decision.extras`) is not in the log, so the updates of a learner that needs it,
-such as PPO's, differ; and are said to.
+What a learner noted on its own pages (`Agent.stored`) comes from the log as well. Of pages that were lost on their way
+to the log, or that a candidate served before it was promoted, the log tells no such thing: where a model rests on what
+serving them left in it (recurrent learners), it differs, and is said to.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry, content_hash
 from perennial.agents.lifecycle.shelves import Version
 from perennial.agents.lifecycle.training import TrainingOrder, chosen, data_version, reviewed, state_hash, with_labels
-from perennial.agents.lifecycle.windows import AllDays
+from perennial.agents.lifecycle.windows import AllDays, Fresh, Window
 from perennial.experiments import execution, results, resuming
 from perennial.experiments import run as runs
 from perennial.experiments.configuration import ConfigurationError
@@ -72,6 +73,11 @@ class Records:
         finally:
             registry.close()
 
+    def updated_before(self, tick: int) -> int:
+        """The hour of the last update ordered before `tick`, whatever came of it; -1 if there was none."""
+        ordered = [line for line in self.lines if line["decision"] == "training" and line["kind"] == "update"]
+        return max((int(line["tick"]) for line in ordered if line["tick"] < tick), default=-1)
+
     @property
     def trainings(self) -> list[dict[str, Any]]:
         """The records of all trainings that left a model, in their order."""
@@ -84,7 +90,7 @@ def rebuild(records: Records, last: int | None = None) -> Iterator[Rebuilt]:
     agent = records.training.fresh(first.tick)
     told = first.training or {}
     agent, data = _train(records, told, agent)
-    states = {(1, 0): agent.state()}
+    states = {(1, 0): (agent.state(), int(told["tick"]))}
     yield _compared(records, told, agent, data, 1, 0)
     candidates = iter([row for row in records.versions if row.origin == "fit"])
     for line in records.trainings:
@@ -93,22 +99,34 @@ def rebuild(records: Records, last: int | None = None) -> Iterator[Rebuilt]:
         if last is not None and version > last:
             return
         champion = records.training.fresh(line["tick"])
-        champion.restore({name: array.copy() for name, array in states[version, revision].items()})
+        state, since = states[version, revision]
+        champion.restore({name: array.copy() for name, array in state.items()})
+        _recollect(records, champion, version, since, int(line["tick"]))
         agent, data = _train(records, line, champion)
         made = (next(candidates).version, 0) if line["kind"] == "fit" else (version, revision + 1)
-        states[made] = agent.state()
+        states[made] = agent.state(), int(line["tick"])
         if last is None or made[0] <= last:
             yield _compared(records, line, agent, data, *made)
+
+
+def _recollect(records: Records, champion: Agent, version: int, since: int, tick: int) -> None:
+    """Let the champion, as it was after hour `since`, note what it served as `version` up to hour `tick`."""
+    if champion.stored and since < tick:
+        pages = records.log.between(since + 1, tick, records.log.last_day)
+        champion.recollect(records.log.with_extras(pages.take(pages.version == version)))
 
 
 def _train(records: Records, told: dict[str, Any], champion: Agent) -> tuple[Agent, bool]:
     """The training once more, as it is told; whether its data are what they were."""
     as_of = min(told["tick"] // HOURS, records.log.last_day)
     offered: Feedback = records.log.between(told["first_tick"], told["last_tick"], as_of)
+    window: Window = AllDays()  # it is spent: its hours are known
+    if told["kind"] == "update":
+        offered, window = records.log.with_extras(offered), Fresh(records.updated_before(told["tick"]) + 1)
     order = TrainingOrder(
-        told["kind"], AllDays(), told["start"], told["reason"], told["tick"], told["budget"], told["held_out"]
-    )  # the window is spent: its hours are known
-    labels = reviewed(order, offered, records.log)
+        told["kind"], window, told["start"], told["reason"], told["tick"], told["budget"], told["held_out"]
+    )
+    labels = reviewed(order, offered, records.log, champion)
     pages = with_labels(chosen(order, offered, told["seed"]), labels)
     agent, _ = records.training.learn(order, pages, champion)
     return agent, data_version(records.log.version_of(offered, as_of), labels) == told["data_version"]

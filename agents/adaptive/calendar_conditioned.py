@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.adaptive.keeping import an_agent
 from perennial.agents.base import Agent, Decision, Feedback, Items, Keys, Observations, Spaces
+from perennial.agents.scores import Scorer, scorer
 from perennial.agents.validation import number, whole
 
 YEARS = 4  # the first columns of ``calendar``: sine and cosine of the year and of half a year
@@ -61,6 +62,23 @@ class CalendarConditioned(Agent):
         self, observations: Observations, keys: Keys, slates: NDArray[np.int32]
     ) -> NDArray[np.float64]:
         return self.agent.slate_propensity(self.dated(observations), keys, slates)
+
+    @property
+    def scores(self) -> Scorer | None:
+        """Those of the agent, for who asks how certain a decision is."""
+        scores = scorer(self.agent)
+        return None if scores is None else lambda observations, keys: scores(self.dated(observations), keys)
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        return self.agent.stored
+
+    @property
+    def on_policy(self) -> bool:
+        return self.agent.on_policy
+
+    def recollect(self, pages: Feedback) -> None:
+        self.agent.recollect(replace(pages, observations=self.dated(pages.observations)))
 
     def fit(self, window: Feedback, start: str = "warm") -> dict[str, float]:
         return self.agent.fit(replace(window, observations=self.dated(window.observations)), start)

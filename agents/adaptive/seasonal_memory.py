@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.adaptive.keeping import State, an_agent, by_category, inside, taken_out
 from perennial.agents.base import Agent, Decision, Feedback, Items, Keys, Observations, Spaces
+from perennial.agents.scores import Scorer, scorer
 from perennial.agents.validation import number, one_of, saved, whole
 
 Floats = NDArray[np.float64]
@@ -96,6 +97,22 @@ class SeasonalMemory(Agent):
         self, observations: Observations, keys: Keys, slates: NDArray[np.int32]
     ) -> NDArray[np.float64]:
         return self.agent.slate_propensity(observations, keys, slates)
+
+    @property
+    def scores(self) -> Scorer | None:
+        """Those of the agent in service, for who asks how certain a decision is."""
+        return scorer(self.agent)
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        return self.agent.stored
+
+    @property
+    def on_policy(self) -> bool:
+        return self.agent.on_policy
+
+    def recollect(self, pages: Feedback) -> None:
+        self.agent.recollect(pages)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from perennial.agents.base import (
     generator_state,
     set_generator_state,
 )
+from perennial.agents.scores import Scorer, scorer
 from perennial.agents.validation import number, saved, whole
 
 HOURS = 24
@@ -103,6 +104,19 @@ class WindowEnsemble(Agent):
         self, observations: Observations, keys: Keys, slates: NDArray[np.int32]
     ) -> NDArray[np.float64]:
         return self._mixture([member.slate_propensity(observations, keys, slates) for member in self.members])
+
+    @property
+    def scores(self) -> Scorer | None:
+        """The copies' scores, weighted by their chances to serve, for who asks how certain a decision is."""
+        each = [found for member in self.members if (found := scorer(member)) is not None]
+        if len(each) < len(self.members):
+            return None
+
+        def mean(observations: Observations, keys: Keys) -> Floats:
+            found = [np.asarray(scores(observations, keys), np.float64) for scores in each]
+            return np.asarray(np.tensordot(self.chances, np.stack(found), axes=1))
+
+        return mean
 
     def _mixture(self, each: list[Floats]) -> Floats:
         """float64 (B, K): slot propensities of the mixture of whole slates, from those of every copy."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Feedback, Spaces
 from perennial.agents.lifecycle import conversions as told
+from perennial.agents.lifecycle import extras as noted
 from perennial.agents.lifecycle import intake, tables
 from perennial.agents.lifecycle import labels as judged
 from perennial.agents.lifecycle.conversions import Conversions
@@ -27,8 +28,8 @@ class FeedbackLog:
 
     ``pages``: one row per page. ``impressions``: one row per slot with its outcome. ``conversions``: one row per
     purchase, and per cart that was told later than its page. ``quarantine``, ``refused_conversions``: rows refused on
-    entry, with the reason. ``labels``: one row per reviewed page. The columns are described in `tables`, `conversions`
-    and `labels`.
+    entry, with the reason. ``labels``: one row per reviewed page. ``extras``: what an agent noted on its pages, for
+    agents that learn from that. The columns are described in `tables`, `conversions`, `labels` and `extras`.
 
     Pages and conversions may come late. ``tick`` is the hour a page was served, ``day`` the day on which a row entered
     the log: so the log reads as of any day, with what had come by then and nothing else.
@@ -38,15 +39,17 @@ class FeedbackLog:
         spaces: the sizes every page must have.
         recent_days: days kept in memory too, at about 0.7 kB a page; older ones are read from disk. Duplicates are
             recognised within the same span, and pages later than that are refused.
+        stored: names of the extras that are kept, those of the agent that serves (`Agent.stored`).
 
-    `append` each wave, `convert` what is told later, `close` each hour or several at once, `commit` each day. Only
-    `tick` and `since` give extras back: they go with fresh pages, to the agent that served them.
+    `append` each wave, `convert` what is told later, `close` each hour or several at once, `commit` each day. `tick`
+    and `since` give all extras back: they go with fresh pages, to the agent that served them. `with_extras` reads the
+    stored ones again.
     """
 
-    def __init__(self, path: Path, spaces: Spaces, recent_days: int = 35) -> None:
+    def __init__(self, path: Path, spaces: Spaces, recent_days: int = 35, stored: Sequence[str] = ()) -> None:
         if recent_days < 1:
             raise ValueError(f"'recent_days' must be at least 1. Got {recent_days}.")
-        self.path, self.spaces, self.recent_days = path, spaces, recent_days
+        self.path, self.spaces, self.recent_days, self.stored = path, spaces, recent_days, tuple(stored)
         self._store = Store(path)
         self._recent: dict[int, Feedback] = {}
         self._open = OpenDay()
@@ -63,6 +66,7 @@ class FeedbackLog:
         if arm not in ARMS:
             raise ValueError(f"'arm' must be one of {', '.join(ARMS)}. Got {arm!r}.")
         intake.check_form(feedback, self.spaces)
+        noted.check_form(feedback, self.stored)
         self._open.waves.append(feedback)
         self._open.sources.append((len(feedback), ARMS.index(arm), revision))
 
@@ -161,7 +165,7 @@ class FeedbackLog:
     def return_to(self, mark: int) -> None:
         """Forget what was logged after the day `mark`."""
         self._store.return_to(mark)
-        FeedbackLog.__init__(self, self.path, self.spaces, self.recent_days)
+        FeedbackLog.__init__(self, self.path, self.spaces, self.recent_days, self.stored)
 
     def _frames(self, day: int) -> dict[str, pl.DataFrame]:
         frames, hours, conversions = {}, self._open.entered(), self._open.conversions
@@ -170,6 +174,7 @@ class FeedbackLog:
             arm, revision = np.concatenate([h.arm for h in hours]), np.concatenate([h.revision for h in hours])
             frames["pages"] = tables.pages_frame(pages, arm, revision, day)
             frames["impressions"] = tables.impressions_frame(pages, day)
+            frames["extras"] = noted.frame([hour.feedback for hour in hours], self.stored, day)
             conversions = Conversions.concatenate([told.of_pages(pages), conversions])
         frames["conversions"] = told.frame(conversions, day)
         if self._open.labels:
@@ -276,6 +281,13 @@ class FeedbackLog:
         pages = Feedback.concatenate([tables.empty(self.spaces), *cut])
         return pages if as_of is not None else self._amended(pages, first_tick, last_tick)
 
+    def with_extras(self, pages: Feedback) -> Feedback:
+        """Committed `pages` with the stored extras; without any where the agent of one of them noted nothing."""
+        if len(pages) == 0:
+            return pages
+        ticks = range(int(pages.keys.tick.min()), int(pages.keys.tick.max()) + 1)
+        return noted.joined(pages, self._store.read("extras", ticks.start // HOURS, self.last_day, ticks=ticks))
+
     def labels(self, first_tick: int, last_tick: int) -> Labels:
         """What reviewers said in some hours, both included. As of any hour: a label never changes once it is told."""
         rows = self._store.read("labels", first_tick // HOURS, last_tick // HOURS)
@@ -356,12 +368,12 @@ class FeedbackLog:
         """Merge the daily files of all committed days: a commit costs about 0.1 ms more per file and table."""
         self._store.compact()
 
-    def fork(self, path: Path) -> FeedbackLog:
-        """A log of its own in another folder that begins with all committed days of this one."""
+    def fork(self, path: Path, stored: Sequence[str] = ()) -> FeedbackLog:
+        """A log of its own in another folder that begins with all committed days of this one, and keeps `stored`."""
         if self._open.hours or self._open.waiting:
             raise RuntimeError("A log is forked between days. Close the hours and commit the day first.")
         self._store.copy(path)
-        other = FeedbackLog(path, self.spaces, self.recent_days)
+        other = FeedbackLog(path, self.spaces, self.recent_days, stored)
         other._recent = dict(self._recent)
         return other
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from perennial.agents.lifecycle.intake import MAX_PAGES
 from perennial.agents.lifecycle.labels import VERDICTS, Labels, concatenate
 from perennial.agents.lifecycle.rollout import Served
 from perennial.agents.lifecycle.tables import HOURS
+from perennial.agents.scores import scorer
 from perennial.agents.validation import number, one_of, whole
 
 WEEK = 7
@@ -102,9 +101,9 @@ def certainty(
     Equals are told apart by lot: where a measure says the same of all pages, as propensities do that are all 1, they
     are drawn evenly.
     """
-    scores = getattr(agent, "scores", None)
-    if callable(scores) and observations["candidates"].shape[1] > decision.slates.shape[1]:
-        return _margin(agent, scores, observations, keys, decision.slates.shape[1]), "margin"
+    scores = scorer(agent)
+    if scores is not None and observations["candidates"].shape[1] > decision.slates.shape[1]:
+        return _margin(scores(observations, keys), decision.slates.shape[1]), "margin"
     if type(agent).slate_propensity is not Agent.slate_propensity and np.isfinite(decision.slot_propensity).all():
         return np.exp(decision.log_propensity / decision.slates.shape[1]), "propensity"
     predicted = decision.extras.get("predicted_clicks")
@@ -118,14 +117,7 @@ def lots(keys: Keys) -> NDArray[np.float64]:
     return buckets(keys.visit * MAX_PAGES + keys.page, key_of("review")) / BUCKETS
 
 
-def _margin(
-    agent: Agent, scores: Callable[..., Any], observations: Observations, keys: Keys, size: int
-) -> NDArray[np.float64]:
-    before = agent.rng.bit_generator.state  # Thompson sampling draws its scores: what is served must not notice
-    try:
-        found = scores(observations, keys) if len(signature(scores).parameters) > 1 else scores(observations)
-    finally:
-        agent.rng.bit_generator.state = before
+def _margin(found: NDArray[Any], size: int) -> NDArray[np.float64]:
     ranked = -np.partition(-np.asarray(found, np.float64), (size - 1, size), axis=1)
     return np.asarray(ranked[:, size - 1] - ranked[:, size], np.float64)
 

@@ -14,7 +14,7 @@ import polars as pl
 from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
-TABLES = ("pages", "impressions", "conversions", "quarantine", "refused_conversions", "labels")
+TABLES = ("pages", "impressions", "conversions", "quarantine", "refused_conversions", "labels", "extras")
 DAYS = "days.jsonl"
 ROW_GROUP = 10_000
 """Rows that are skipped or read together: a few days of pages, so that a window costs its own days only."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Literal
@@ -83,7 +83,7 @@ class TrainingJob:
     def run(self, order: TrainingOrder, log: FeedbackLog, champion: Agent, version: int = 0) -> Trained:
         """Train as ordered. Whatever the agent raises is recorded, and the champion is as it was before."""
         offered = order.window.select(log, order.tick)
-        labels = reviewed(order, offered, log)
+        labels = reviewed(order, offered, log, champion)
         pages = with_labels(chosen(order, offered, self.seed_of(order)), labels)
         named = data_version(log.version_of(offered), labels)
         note = partial(self._record, order, named, offered, len(pages), version, labels)
@@ -172,21 +172,24 @@ def chosen(order: TrainingOrder, offered: Feedback, seed: int) -> Feedback:
     return pages.take(np.sort(rows))
 
 
-def reviewed(order: TrainingOrder, offered: Feedback, log: FeedbackLog) -> Labels:
-    """The labels that a fit learns from beside the pages `offered`: all told since the first of them.
+def reviewed(order: TrainingOrder, offered: Feedback, log: FeedbackLog, champion: Agent) -> Labels:
+    """The labels that are learned from beside the pages `offered`: by a fit all told since the first of them.
 
-    None for an update, which goes on from the champion's own pages. Visits held out stay unseen here too.
+    By an update those told since the last one; none if the champion learns from its own pages only. Visits held out
+    stay unseen here too.
     """
-    if order.kind == "update" or len(offered) == 0:
+    first = order.window.labelled_from(offered)
+    if first is None or (order.kind == "update" and champion.on_policy):
         return none(log.spaces)
-    return log.labels(int(offered.keys.tick[0]), order.tick).without_held_out(order.held_out)
+    return log.labels(first, order.tick).without_held_out(order.held_out)
 
 
 def with_labels(pages: Feedback, labels: Labels) -> Feedback:
-    """The pages and, few and dear, all the labels."""
+    """The pages and, few and dear, all the labels. Where the pages have extras, those of a label are 0: nobody's."""
     if len(labels) == 0:
         return pages
-    both = Feedback.concatenate([pages, lessons(labels)])
+    extras = {name: np.zeros((len(labels), *noted.shape[1:]), noted.dtype) for name, noted in pages.extras.items()}
+    both = Feedback.concatenate([pages, replace(lessons(labels), extras=extras)])
     return both.take(in_order(both))
 
 

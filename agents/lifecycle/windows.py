@@ -16,6 +16,10 @@ class Window(ABC):
     def select(self, log: FeedbackLog, tick: int) -> Feedback:
         """The pages to learn from at the end of hour `tick`."""
 
+    def labelled_from(self, offered: Feedback) -> int | None:
+        """The hour from which on labels belong to the pages `offered` by this window; None: none does."""
+        return int(offered.keys.tick[0]) if len(offered) else None
+
     @abstractmethod
     def __str__(self) -> str:
         """The window in words, for the audit trail."""
@@ -73,6 +77,10 @@ class Fresh(Window):
 
     def select(self, log: FeedbackLog, tick: int) -> Feedback:
         return log.since(self.first_tick)
+
+    def labelled_from(self, offered: Feedback) -> int:
+        """The window's first hour: a label told since the last update is handed over once, whatever pages there are."""
+        return self.first_tick
 
     def __str__(self) -> str:
         return f"from hour {self.first_tick}"

@@ -45,6 +45,10 @@ class QLearner(OffPolicy):
             "max_grad_norm": number("max_grad_norm", max_grad_norm, 0.0, above=True),
         }
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        return () if self.ranks else ("action",)  # a ranked slate says itself what was chosen
+
     def values(self, observations: Observations) -> NDArray[np.float32]:
         """float32 (B, M) or (B, C): the value of each action."""
         with torch.inference_mode():

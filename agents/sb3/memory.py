@@ -82,6 +82,15 @@ def outcome_of(shown: NDArray[np.int32], before: NDArray[np.int32], now: NDArray
     return (clicked & (shown >= 0)).astype(np.float32)
 
 
+def rounds(user: NDArray[np.int32]) -> list[NDArray[np.int64]]:
+    """The rows of each user's first page, of each user's second, and so on; `user` (P,) in the order of serving."""
+    order = np.argsort(user, kind="stable")
+    _, first, count = np.unique(user[order], return_index=True, return_counts=True)
+    place = np.empty(len(user), dtype=np.int64)
+    place[order] = np.arange(len(user)) - np.repeat(first, count)
+    return [np.flatnonzero(place == n) for n in range(int(count.max(initial=0)))]
+
+
 def _rows(n: int, row: NDArray[Any]) -> NDArray[Any]:
     """(n, ...) copies of a row; memory is touched only where the row is not zero."""
     table = np.zeros((n, *row.shape), dtype=row.dtype)

@@ -31,6 +31,8 @@ class MetaRl(RecurrentPpo):
 
     carries = True
     more = ("memory", "step")
+    made = ("shown", "outcome")
+    left = ("memory", "shown")  # of an explored page the log tells what was shown, not what the policy had chosen
 
     def space(self) -> gym_spaces.Dict:
         k, n = self.spaces.slate_size, self.spaces.n_items

@@ -70,6 +70,14 @@ class OnPolicy(Sb3Agent):
     def _learn_options(self, lanes: PageVecEnv) -> dict[str, Any]:
         return self.options | {"n_steps": max(2, self.n_steps // lanes.num_envs)}
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        return (*rollouts.EXTRAS, *self.more)
+
+    @property
+    def on_policy(self) -> bool:
+        return True
+
     @abstractmethod
     def _serve(self, observations: Observations, keys: Keys) -> Served:
         """Draw slates from the current policy, with the agent's own generator."""

@@ -10,14 +10,16 @@ import torch
 from numpy.typing import NDArray
 from sb3_contrib import RecurrentPPO
 
-from perennial.agents.base import Items, Keys, Observations, Spaces
+from perennial.agents.base import Feedback, Items, Keys, Observations, Spaces
 from perennial.agents.sb3 import checkpoint, rollouts
-from perennial.agents.sb3.memory import Memory, Recalled
+from perennial.agents.sb3.memory import Memory, Recalled, rounds
 from perennial.agents.sb3.on_policy import Served
 from perennial.agents.sb3.plackett_luce import PlackettLuce
 from perennial.agents.sb3.ppo import PlackettLuceLearner
 from perennial.agents.sb3.recurrent_policy import RecurrentSlatePolicy, RecurrentSlotwisePolicy
 from perennial.agents.validation import whole
+
+AFTER = "after_"  # goes before the names of extras that are remembered from a page on
 
 
 class RecurrentPpo(PlackettLuceLearner):
@@ -32,6 +34,8 @@ class RecurrentPpo(PlackettLuceLearner):
     buffer_class = rollouts.RecurrentBuffer
     more: ClassVar[tuple[str, ...]] = ("memory",)
     carries: ClassVar[bool] = False
+    made: ClassVar[tuple[str, ...]] = ()  # observations that the agent makes
+    left: ClassVar[tuple[str, ...]] = ("memory",)  # what a page leaves in the memory that no log could tell
 
     def __init__(
         self,
@@ -86,10 +90,28 @@ class RecurrentPpo(PlackettLuceLearner):
         recalled = self.memory.recall(keys)
         served = super()._serve(observations, keys)
         after = {"memory": served.extras.pop("memory_after")}
-        self.memory.keep(keys, recalled, after | self._noted(observations, recalled, served.slates))
+        after |= self._noted(observations, recalled, served.slates)
+        self.memory.keep(keys, recalled, after)
         served.extras.update({name: recalled[name] for name in self.more})
+        served.extras.update({AFTER + name: after[name] for name in self.left})
         served.extras.update(self._made(observations, recalled))
         return served
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        return (*super().stored, *self.made, *(AFTER + name for name in self.left))
+
+    def recollect(self, pages: Feedback) -> None:
+        """Remember the users of these pages as serving did, page after page; pages by others left nothing."""
+        if any(name not in pages.extras for name in self.stored):
+            return
+        pages = pages.take(pages.extras["policy_version"] > 0)  # 0: zero-filled, by nobody
+        for rows in rounds(pages.keys.user_id):
+            part = pages.take(rows)
+            recalled = self.memory.recall(part.keys)
+            after = self._noted(part.observations, recalled, part.slates)
+            after |= {name: part.extras[AFTER + name] for name in self.left}
+            self.memory.keep(part.keys, recalled, after)
 
     def _noted(self, observations: Observations, recalled: Recalled, slates: NDArray[np.int32]) -> Recalled:
         """What else is remembered of a page, with the LSTM's state."""

@@ -26,6 +26,10 @@ class Continuous(OffPolicy):
         self.action_kind = kind_of(action, ("scores", "wish"))
         self.network["scores"] = self.action_kind is Scores
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        return ("action",)
+
     def _said(self, actions: NDArray[Any]) -> NDArray[Any]:
         unscaled: NDArray[Any] = self.model.policy.unscale_action(actions)
         return unscaled

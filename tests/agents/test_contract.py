@@ -200,6 +200,39 @@ def test_learning_from_the_log_is_learning_online(name: str, tmp_path: Path) -> 
     assert same(online.state(), offline.state())
 
 
+@every_agent
+def test_what_the_log_stores_of_its_decisions_is_all_that_an_update_needs(name: str, tmp_path: Path) -> None:
+    """An agent as it was before a day, given that day's pages out of the log, becomes the one that served the day."""
+    live, shop = begun(name), toy_shop(**SIZES)
+    live.fit(shop.uniform_log(80, batch=40), "cold")
+    before = {part: array.copy() for part, array in live.state().items()}
+    shop.tick = 48
+    log, parts = FeedbackLog(tmp_path / "log", shop.spaces, stored=live.stored), []
+    for tick in range(48, 52):
+        observations, keys = shop.observe(40)
+        parts.append(shop.respond(observations, keys, live.act(observations, keys)))
+        log.append(parts[-1])
+        log.close(tick)
+    log.commit(2)
+    rebuilt = begun(name)
+    rebuilt.restore(before)
+    pages = log.with_extras(log.read(2, 2))
+    assert set(pages.extras) == set(live.stored)
+    rebuilt.recollect(pages)
+    assert draws_apart(rebuilt.state(), live.state())
+    for agent, learned in ((live, Feedback.concatenate([in_log_order(part) for part in parts])), (rebuilt, pages)):
+        agent.reseed(9)
+        agent.update(learned)
+    assert same(rebuilt.state(), live.state())
+
+
+def draws_apart(a: dict[str, NDArray[Any]], b: dict[str, NDArray[Any]]) -> bool:
+    """Equal but for the positions of generators, which a training sets anew."""
+    positions = ("rng", "generator")
+    kept = [{n: array for n, array in s.items() if n.rpartition("/")[2].split(".")[0] not in positions} for s in (a, b)]
+    return same(*kept)
+
+
 def spoiled(log: Feedback, what: str) -> Feedback:
     """A copy of `log` with one fault."""
     log = log.take(np.arange(len(log)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from perennial.agents.lifecycle.decisions import read_lines
 from perennial.experiments import execution, reproduce, run
 from perennial.experiments.reproduce import Records
 from tests.experiments import killed
@@ -53,15 +54,79 @@ def test_what_is_no_run_or_no_version_is_said(whole: Path, capsys: pytest.Captur
     assert "'version' must be a registered one" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("agent", ["linucb", "mf_transformer"])
-def test_every_model_of_ninety_days_is_rebuilt_bit_for_bit(tmp_path: Path, agent: str) -> None:
-    small = ["world.n_users=200", "world.n_items=150", "world.visits_per_day=40", "experiment.history_days=4"]
-    more = ["experiment.history_window_days=3", "experiment.scored_days=90", f"agent={agent}", "strategy=nightly"]
-    planned = run.compose([*small, *more, f"output={tmp_path}"])
+SMALL = [
+    "world.n_users=200", "world.n_items=150", "world.visits_per_day=40", "experiment.history_days=4",
+    "experiment.history_window_days=3",
+]  # fmt: skip
+ROUNDS = ["agent.n_steps=64", "agent.batch_size=32"]  # so small that a round of training comes every day
+
+
+def lived(folder: Path, *words: str) -> Path:
+    """A small run, alive for the first time; runs in one folder share its history."""
+    planned = run.compose([*SMALL, *words, f"output={folder}"])
     execution.prepare([planned], lambda days: None)
     execution.execute(planned, lambda days: None)
-    found = list(reproduce.rebuild(Records(planned.folder)))
-    assert len(found) == 91
+    return planned.folder
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
+def learned(run: Path) -> float:
+    """Pages that the updates of a run say they learned from."""
+    trainings = [line for line in read_lines(run / "decisions.jsonl") if line["decision"] == "training"]
+    return float(sum(line["figures"].get("pages_learned", 0.0) for line in trainings))
+
+
+UPDATED = [("ppo", ROUNDS), ("recurrent_ppo", ROUNDS), ("dqn", ["agent.train_freq=64"])]
+MORE = [
+    ("a2c", ROUNDS[:1]), ("maskable_ppo", ROUNDS), ("meta_rl", ROUNDS), ("qr_dqn", []), ("td3", []),
+    ("sac", ["agent.learning_starts=50"]), ("slateq", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"), [*UPDATED, *(pytest.param(*more, marks=pytest.mark.slow) for more in MORE)]
+)
+def test_the_updates_of_a_learner_are_rebuilt_from_what_it_noted(shared: Path, agent: str, words: list[str]) -> None:
+    folder = lived(shared, f"agent={agent}", *words, "strategy=daily_update", "experiment.scored_days=3")
+    found = list(reproduce.rebuild(Records(folder)))
+    assert [model.revision for model in found] == list(range(len(found)))
+    assert len(found) > 2
+    assert all(model.equal and model.data for model in found)
+    assert len({model.found for model in found}) == len(found)
+    assert learned(folder) > 100
+    assert (folder / "log" / "extras").exists() == (agent not in ("dqn", "qr_dqn", "slateq"))
+
+
+def test_an_update_is_rebuilt_with_the_labels_it_took(shared: Path) -> None:
+    update = "strategy.update={_target_:perennial.agents.lifecycle.triggers.Schedule,days:1}"
+    review = ["strategy=nightly_review", update, "strategy.review.pool=1.0", "name=labelled"]
+    folder = lived(shared, "agent=linucb", *review, "experiment.scored_days=4")
+    records = Records(folder)
+    for kind in ("fit", "update"):
+        assert sum(sum(line["labels"].values()) for line in records.trainings if line["kind"] == kind) > 10
+    found = list(reproduce.rebuild(records))
+    assert len(found) > 3
+    assert all(model.equal and model.data for model in found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("agent", "words", "models"),
+    [
+        ("linucb", ["strategy=nightly"], 91),
+        ("mf_transformer", ["strategy=nightly"], 91),
+        ("ppo", [*ROUNDS, "strategy=daily_update"], 79),  # the shop is closed on Saturdays: no page, no update
+    ],
+)
+def test_every_model_of_ninety_days_is_rebuilt_bit_for_bit(
+    tmp_path: Path, agent: str, words: list[str], models: int
+) -> None:
+    folder = lived(tmp_path, f"agent={agent}", *words, "experiment.scored_days=90")
+    found = list(reproduce.rebuild(Records(folder)))
+    assert len(found) == models
     assert all(model.equal and model.data for model in found)

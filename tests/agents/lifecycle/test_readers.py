@@ -14,13 +14,14 @@ from deltalake import DeltaTable
 
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.labels import Labels
+from tests.agents import yamls
 from tests.agents.lifecycle.hand import SPACES, assert_equal, wave
 
 DICTIONARY = Path(__file__).parents[3] / "docs" / "feedback_log.md"
 
 
 def filled(folder: Path, days: list[int]) -> FeedbackLog:
-    log = FeedbackLog(folder, SPACES)
+    log = FeedbackLog(folder, SPACES, stored=("log_prob",))
     for day in days:
         log.append(wave(day * 24 + 3, range(10 * day, 10 * day + 10)))
         log.close(day * 24 + 23)
@@ -34,13 +35,24 @@ def judgements(day: int) -> Labels:
     return Labels(wave(day * 24 + 3, [10 * day, 10 * day + 1]), hour, hour, np.zeros(2, np.int8), ("hand",) * 2)
 
 
-@pytest.mark.parametrize("table", ["pages", "impressions", "conversions", "labels"])
+@pytest.mark.parametrize("table", ["pages", "impressions", "conversions", "labels", "extras"])
 def test_the_data_dictionary_lists_every_column_with_its_type(tmp_path: Path, table: str) -> None:
     filled(tmp_path, [0])
-    section = DICTIONARY.read_text().split(f"### {table}:")[1].split("###")[0]
+    section = DICTIONARY.read_text().split(f"### {table}:")[1].split("##")[0].split("| extra |")[0]
     listed = dict(re.findall(r"^\| `(\w+)` \| ([\w()]+) \|", section, re.MULTILINE))
     schema = pl.read_delta(str(tmp_path / table)).schema
-    assert listed == {name: str(kind) for name, kind in schema.items()}
+    assert listed == {name: str(kind) for name, kind in schema.items() if name != "log_prob"}
+
+
+@pytest.mark.parametrize("name", yamls.NAMES)
+def test_the_data_dictionary_says_what_each_agent_stores(name: str) -> None:
+    rows = [line.split("|") for line in DICTIONARY.read_text().split("| extra |")[1].splitlines()[2:] if "|" in line]
+    listed, of = set(), ""
+    for _, extras, agents, *_ in rows:
+        of = of if agents.strip() == "the same" else agents.split(";")[0]  # after it, those of other settings
+        if name in re.findall(r"\w+", of):
+            listed |= set(re.findall(r"`(\w+)`", extras))
+    assert set(yamls.agent(name).stored) == listed
 
 
 def test_pandas_reads_through_arrow(tmp_path: Path) -> None:

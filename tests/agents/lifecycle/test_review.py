@@ -11,7 +11,7 @@ from perennial.agents.lifecycle.labels import BY_NOBODY, concatenate, lessons
 from perennial.agents.lifecycle.review import Answer, NoReview, Question, Review, certainty, judged
 from perennial.agents.lifecycle.rollout import Served
 from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder
-from perennial.agents.lifecycle.windows import LastDays
+from perennial.agents.lifecycle.windows import Fresh, LastDays
 from perennial.agents.linucb import LinUCB
 from perennial.agents.popular import Popular
 from tests.agents.lifecycle.hand import SPACES, Desk, assert_equal, wave
@@ -174,9 +174,51 @@ def test_a_fit_learns_from_the_labels_beside_the_pages_and_says_so(tmp_path, ver
     assert trained.record.data_version != log.version_of(log.between(0, 71))
     earlier = job.run(TrainingOrder("fit", LastDays(2), "cold", "test", 47), log, champion)
     assert earlier.record.labels == {"hand": 4}
-    assert job.run(TrainingOrder("update", LastDays(3), "warm", "test", 71), log, champion).record.labels == {}
+    assert champion.clicks.sum() == 0  # so far, candidates have learned
     unseen = job.run(TrainingOrder("fit", LastDays(3), "cold", "test", 71, held_out=1.0), log, champion)
     assert unseen.record.verdict == "no data" or unseen.record.labels == {}
+
+
+def test_an_update_learns_once_from_what_was_told_since_the_last_one(tmp_path):
+    log, told = labelled_log(tmp_path)
+    job, champion = TrainingJob(Learner, {}, SPACES), begun(SPACES)
+    found = job.run(TrainingOrder("update", Fresh(48), "warm", "test", 71), log, champion).record
+    expected = np.zeros(SPACES.n_items)
+    for pages in (log.between(48, 71), told[2].pages):
+        np.add.at(expected, pages.slate_items, pages.clicked)
+    assert champion.clicks.tolist() == expected.tolist()
+    assert (found.labels, found.rows) == ({"hand": 2}, 5)
+    assert found.data_version != log.version_of(log.between(48, 71))
+    log.commit(2)
+    assert job.run(TrainingOrder("update", Fresh(72), "warm", "test", 80), log, champion).record.verdict == "no data"
+    # no page has come since, but labels have: those told after the last update, whatever the day
+    late = job.run(TrainingOrder("update", Fresh(30), "warm", "test", 80), log, champion).record
+    assert (late.verdict, late.labels, late.rows) == ("trained", {"hand": 4}, 4)
+    unseen = job.run(TrainingOrder("update", Fresh(30), "warm", "test", 80, held_out=1.0), log, champion).record
+    assert unseen.verdict == "no data"
+
+
+def test_lessons_leave_the_notes_on_the_pages_and_never_reach_an_on_policy_learner(tmp_path):
+    seen = []
+
+    class Noting(Learner):
+        on_policy = False
+
+        def update(self, feedback):
+            seen.append(feedback)
+            return super().update(feedback)
+
+    log, _ = labelled_log(tmp_path)
+    job, champion, order = TrainingJob(Noting, {}, SPACES), Noting(), TrainingOrder("update", Fresh(48), "warm", "", 71)
+    champion.begin({}, SPACES, 0)
+    job.run(order, log, champion)
+    lessons_at = seen[0].version == BY_NOBODY
+    assert lessons_at.sum() == 2
+    assert (seen[0].extras["log_prob"][lessons_at] == 0).all()
+    assert seen[0].extras["log_prob"][~lessons_at].tolist() == log.since(48).extras["log_prob"].tolist()
+    champion.on_policy = True
+    assert job.run(order, log, champion).record.labels == {}
+    assert len(seen[1]) == 3
 
 
 def test_a_lesson_continues_no_visit_and_is_new_to_an_agent_that_learned_the_page(tmp_path):
