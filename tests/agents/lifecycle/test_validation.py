@@ -136,7 +136,7 @@ def test_the_cascade_form_finds_no_support_at_slates_of_four(shop, bad_log):
 
 def test_only_matured_held_out_pages_of_this_deployment_count(shop, good_log):
     validation = OffPolicyValidation(held_out=0.25, matured_hours=12, days=1)
-    pages = validation.select(case(shop, Informed(shop), Informed(shop), since=30), good_log)
+    pages = validation.select(validation.offered(case(shop, Informed(shop), Informed(shop), since=30), good_log))
     assert (pages.keys.tick.min(), pages.keys.tick.max()) == (30, 35)
     assert held_out(pages.keys.visit, 0.25).all()
     assert 0.15 < len(pages) / (6 * BATCH) < 0.35
