@@ -105,9 +105,8 @@ def _train(records: Records, told: dict[str, Any], champion: Agent) -> tuple[Age
     """The training once more, as it is told; whether its data are what they were."""
     as_of = min(told["tick"] // HOURS, records.log.last_day)
     offered: Feedback = records.log.between(told["first_tick"], told["last_tick"], as_of)
-    order = TrainingOrder(
-        told["kind"], AllDays(), told["start"], told["reason"], told["tick"], told["budget"], told["held_out"]
-    )  # the window is spent: its hours are known
+    words = ("kind", "start", "reason", "tick", "budget", "held_out", "held_out_explored")
+    order = TrainingOrder(window=AllDays(), **{word: told[word] for word in words})  # spent: its hours are known
     labels = reviewed(order, offered, records.log)
     pages = with_labels(chosen(order, offered, told["seed"]), labels)
     agent, _ = records.training.learn(order, pages, champion)

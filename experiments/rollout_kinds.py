@@ -99,7 +99,7 @@ def staged(
         counts = dealt(len(pools[0].first_day), users, step.share, size, rng)
         arms = [pool.drawn(n) for pool, n in zip(pools, counts, strict=True)]
         good, look = step.judge(*(moments(arm, metric) for arm in arms))
-        pages = sum(arm.by_page.w for arm in arms)
+        pages = arms[0].by_page.w + arms[1].by_page.w
         days[on] += look[on]
         seen[on] += (pages[np.arange(size), look - 1] * pools[0].slots)[on]
         on = on & good
@@ -133,7 +133,7 @@ def switched(rollout: BlueGreen, pools: Sequence[Pool], users: int, size: int, r
     back = found[2] <= -rollout.tolerance * np.abs(measure.ratio()[0])
     days = np.where(back.any(axis=1), back.argmax(axis=1) + 1, back.shape[1])
     pages = after.by_page.w[np.arange(size), days - 1] + before.by_page.w[:, -1]
-    return Ended(~back.any(axis=1), days + before.by_page.w.shape[1], pages * pools[0].slots)
+    return Ended(np.logical_not(back.any(axis=1)), days + before.by_page.w.shape[1], pages * pools[0].slots)
 
 
 def repeat(
@@ -179,7 +179,7 @@ def table(outcomes: dict[tuple[float, int], dict[str, Ended]]) -> Table:
     for (lift, users), found in outcomes.items():
         for kind, ended in found.items():
             yes = ended.promoted
-            row = {"lift": f"{lift:+.0%}" if lift else "equal", "users": f"{users:,}", "kind": kind}
+            row: dict[str, Any] = {"lift": f"{lift:+.0%}" if lift else "equal", "users": f"{users:,}", "kind": kind}
             row["promoted"] = share_interval(int(yes.sum()), len(yes))
             row["days"] = f"{np.median(ended.days[yes]):.0f}" if yes.any() else "-"
             row["impressions"] = f"{np.median(ended.impressions[yes]):,.0f}" if yes.any() else "-"

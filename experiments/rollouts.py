@@ -67,8 +67,8 @@ class Visits:
     def days(self, first: int, end: int) -> Visits:
         """The days from `first` to before `end`, counted from 0."""
         rows = (self.day >= first) & (self.day < end)
-        parts = (part[rows] for part in (self.pages, self.clicks, self.first_clicks))
-        return Visits(self.user[rows], self.day[rows] - first, *parts, self.users, self.slots)
+        user, day, pages = self.user[rows], self.day[rows] - first, self.pages[rows]
+        return Visits(user, day, pages, self.clicks[rows], self.first_clicks[rows], self.users, self.slots)
 
 
 def record(seed: int, days: int = DAYS, users: int = POOL) -> Visits:

@@ -49,8 +49,9 @@ class Weighted:
 
     def cut(self, rows: NDArray[np.bool_]) -> Weighted:
         """The same on some of the pages."""
-        parts = (part[rows] for part in (self.weights, self.earned, self.predicted, self.target, self.users))
-        return Weighted(*parts, self.looks)
+        return Weighted(
+            self.weights[rows], self.earned[rows], self.predicted[rows], self.target[rows], self.users[rows], self.looks
+        )
 
 
 # -- weights ----------------------------------------------------------------------------------------------------------
@@ -172,8 +173,10 @@ def expected_support(
     chance has hidden what is rare. On an explored page D is taken for compound Poisson, whose cumulant r is the
     expected sum of |d|^r, though its items are drawn without replacement.
     """
-    tables = _position_differences if looks is not None else _slot_differences
-    explored, plain = tables(pages, first, second, epsilon, looks, served)
+    if looks is None:
+        explored, plain = _slot_differences(pages, first, second, epsilon, served)
+    else:
+        explored, plain = _position_differences(pages, first, second, epsilon, looks, served)
     k1, k2, k3, k4 = ((explored**power).sum(axis=1) * _rate(pages, looks) for power in (1, 2, 3, 4))
     squares, fourths = k2 + k1**2, k4 + 4 * k3 * k1 + 3 * k2**2 + 6 * k2 * k1**2 + k1**4
     known = plain.sum(axis=1)
@@ -187,7 +190,7 @@ def _rate(pages: Feedback, looks: Floats | None) -> float:
 
 
 def _position_differences(
-    pages: Feedback, first: Slates, second: Slates | None, epsilon: float, looks: Any, served: Slates | None
+    pages: Feedback, first: Slates, second: Slates | None, epsilon: float, looks: Floats, served: Slates | None
 ) -> tuple[Floats, Floats]:
     """|d| of each candidate if explored (P, M), and of what is served if not (P, K)."""
     shape = pages.observations["candidates"].shape
@@ -198,7 +201,7 @@ def _position_differences(
 
 
 def _slot_differences(
-    pages: Feedback, first: Slates, second: Slates | None, epsilon: float, looks: None, served: Slates | None
+    pages: Feedback, first: Slates, second: Slates | None, epsilon: float, served: Slates | None
 ) -> tuple[Floats, Floats]:
     """|d| of each target's item in each slot (P, K or 2 K), if explored; the same where it is what is served."""
     chance = epsilon / pages.observations["candidates"].shape[1]

@@ -15,7 +15,7 @@ from perennial.agents.lifecycle import off_policy
 from perennial.agents.lifecycle.click_model import ClickModel
 from perennial.agents.lifecycle.decisions import ValidationRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
-from perennial.agents.lifecycle.hashing import held_out, parts_of
+from perennial.agents.lifecycle.hashing import held_out_pages, parts_of
 from perennial.agents.lifecycle.off_policy import Value, Weighted
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.validation import number, one_of, whole
@@ -61,8 +61,9 @@ class Evidence:
 
     @property
     def level(self) -> float:
-        """Clicks of a page that the champion served; of any page, if it served none."""
-        rows = self.own if self.own.any() else np.ones(len(self.own), np.bool_)
+        """Clicks of a page as the champion chose it; as any model did, or nobody, where there is none."""
+        plain = ~self.pages.explored
+        rows = next(rows for rows in (plain & self.own, plain, np.ones(len(plain), np.bool_)) if rows.any())
         return float(self.pages.clicked[rows].sum(axis=1).mean())
 
     def cut(self, rows: NDArray[np.bool_]) -> Evidence:
@@ -76,11 +77,13 @@ class Evidence:
 class Validation(ABC):
     """Gives one of three verdicts on a candidate: "pass", "fail", "insufficient evidence".
 
-    ``held_out``: share of visits that no training may see, so that they can judge. ``when_insufficient``: "roll out"
+    ``held_out``: share of visits that no training may see, so that they can judge; ``held_out_explored``: share of
+    those of whose pages it may see none that was explored. ``when_insufficient``: "roll out"
     lets such a candidate into its rollout, which gathers evidence of its own; "refuse" does not.
     """
 
     held_out: float = 0.0
+    held_out_explored: float = 0.0
     when_insufficient: Literal["roll out", "refuse"] = "roll out"
 
     @abstractmethod
@@ -120,6 +123,8 @@ class OffPolicyValidation(Validation):
     days : how far back the pages go
     matured_hours : pages younger than this are left out: their conversions may be missing
     held_out : share of visits kept from training, in (0, 1]
+    held_out_explored : share of visits whose explored pages are kept from training, `held_out` or more; None: the
+        same. At a small floor these few pages are nearly all that tells new items from old ones
     margin, slice_margin : accepted loss, as a share of what a page of the champion earns
     estimator : "ips", "snips" or "dr", the one that decides; all are recorded
     form : how slots depend on each other: "position" (an item is what it is, slots are looked at more or less),
@@ -142,6 +147,7 @@ class OffPolicyValidation(Validation):
         alpha: float = 0.05,
         min_effective: float = 25.0,
         when_insufficient: Literal["roll out", "refuse"] = "roll out",
+        held_out_explored: float | None = None,
     ) -> None:
         self.days, self.matured_hours = whole("days", days, 1), whole("matured_hours", matured_hours, 0)
         self.held_out = number("held_out", held_out, 0.0, 1.0, above=True)
@@ -153,6 +159,13 @@ class OffPolicyValidation(Validation):
         self.min_effective = number("min_effective", min_effective, 0.0)
         one_of("when_insufficient", when_insufficient, ("roll out", "refuse"))
         self.when_insufficient = when_insufficient
+        explored = held_out if held_out_explored is None else held_out_explored
+        self.held_out_explored = number("held_out_explored", explored, held_out, 1.0)
+        if self.form == "cascade" and self.held_out_explored != held_out:
+            raise ValueError(
+                f"'held_out_explored' must be 'held_out', {held_out}, or None where 'form' is 'cascade', whose weights "
+                f"are made of the log's propensities. Got {held_out_explored}."
+            )
 
     def judge(self, case: Case, log: FeedbackLog) -> ValidationRecord:
         offered = self.offered(case, log)
@@ -178,8 +191,18 @@ class OffPolicyValidation(Validation):
         return pages.take(pages.keys.tick >= case.since)
 
     def select(self, offered: Feedback) -> Feedback:
-        """Those of the visits held out."""
-        return offered.take(held_out(offered.keys.visit, self.held_out))
+        """Those held out."""
+        shares = self.held_out, self.held_out_explored
+        return offered.take(held_out_pages(offered.keys.visit, offered.explored, *shares))
+
+    def floor(self, epsilon: float) -> float:
+        """The share of explored pages among those held out, where it is `epsilon` of all.
+
+        Which pages are explored, and which visits held out, is drawn without regard to them, so that what is held out
+        is a log like any other, under a higher floor.
+        """
+        explored, plain = epsilon * self.held_out_explored, (1.0 - epsilon) * self.held_out
+        return explored / (explored + plain)
 
     def _evidence(
         self,
@@ -191,17 +214,17 @@ class OffPolicyValidation(Validation):
         """The two policies on the same pages."""
         model = ClickModel(case.items, case.spaces)
         model.fit(pages)
-        served = off_policy.known_slates(case.champion, pages, case.version)
+        served, epsilon = off_policy.known_slates(case.champion, pages, case.version), self.floor(case.epsilon)
         predicted, earned = model.predict(pages, pages.slate_items, looks), pages.clicked.astype(np.float64)
         weighted = []
         for agent, shown in zip((case.candidate, case.champion), slates, strict=True):
             items = np.take_along_axis(pages.observations["candidates"], shown, axis=1)
-            weights = self._weights(agent, pages, shown, case.epsilon, looks, served)
+            weights = self._weights(agent, pages, shown, epsilon, looks, served)
             target = model.predict(pages, items, looks)
             weighted.append(Weighted(weights, earned, predicted, target, pages.keys.user_id, looks))
         support = None
         if self.form != "cascade":
-            support = off_policy.expected_support(pages, *slates, case.epsilon, looks, served)
+            support = off_policy.expected_support(pages, *slates, epsilon, looks, served)
         return Evidence(pages, pages.version == case.version, slates, (weighted[0], weighted[1]), support)
 
     def _weights(
