@@ -123,9 +123,8 @@ def _train(records: Records, told: dict[str, Any], champion: Agent) -> tuple[Age
     window: Window = AllDays()  # it is spent: its hours are known
     if told["kind"] == "update":
         offered, window = records.log.with_extras(offered), Fresh(records.updated_before(told["tick"]) + 1)
-    order = TrainingOrder(
-        told["kind"], window, told["start"], told["reason"], told["tick"], told["budget"], told["held_out"]
-    )
+    words = ("kind", "start", "reason", "tick", "budget", "held_out", "held_out_explored")
+    order = TrainingOrder(window=window, **{word: told[word] for word in words})
     labels = reviewed(order, offered, records.log, champion)
     pages = with_labels(chosen(order, offered, told["seed"]), labels)
     agent, _ = records.training.learn(order, pages, champion)

@@ -35,8 +35,8 @@ HORIZON = 5000.0
 HORIZON_PAGES = 20_000.0
 """Visits, and pages, after which the sequences are narrowest."""
 MIN_USERS = 50
-TOLERANCE = 0.1
-"""What the last step of a canary takes for not worse; see ``conf/strategy/nightly_canary.yaml``."""
+TOLERANCES = (0.07, 0.05)
+"""Of a canary's last step, measured beside the one that ships."""
 LIFTS = (0.0, -0.05, 0.05, 0.1)
 CHUNK = 50
 
@@ -63,6 +63,12 @@ class Visits:
         first = rng.binomial(self.first_clicks, keep)
         later = rng.binomial(self.clicks - self.first_clicks, keep)
         return Visits(self.user, self.day, self.pages, first + later, first, self.users, self.slots)
+
+    def days(self, first: int, end: int) -> Visits:
+        """The days from `first` to before `end`, counted from 0."""
+        rows = (self.day >= first) & (self.day < end)
+        user, day, pages = self.user[rows], self.day[rows] - first, self.pages[rows]
+        return Visits(user, day, pages, self.clicks[rows], self.first_clicks[rows], self.users, self.slots)
 
 
 def record(seed: int, days: int = DAYS, users: int = POOL) -> Visits:
@@ -164,10 +170,10 @@ Verdicts = tuple[Bools, Bools]
 """(R, days): shown to be better, shown to be worse, at each look."""
 
 
-def mixture(candidate: Moments, champion: Moments, horizon: float, tolerance: float = 0.0) -> Verdicts:
-    """The normal-mixture sequence on a ratio, users as units; "better" is not worse by more than `tolerance`."""
+def mixture(candidate: Moments, champion: Moments, horizon: float) -> Verdicts:
+    """The normal-mixture sequence on a ratio, users as units."""
     _, low, high = mixture_interval(candidate, champion, ALPHA, horizon, MIN_USERS)
-    return low >= -tolerance * champion.ratio()[0], high <= 0
+    return low >= 0, high <= 0
 
 
 def repeated_z(candidate: Arms, champion: Arms, by_user: bool) -> Verdicts:
@@ -255,7 +261,6 @@ def _chunk(pools: Any, users: int, size: int, share: float, rng: np.random.Gener
     rules: dict[str, Callable[[], Verdicts]] = {
         "mixture, clicks a page": lambda: mixture(one.by_page, two.by_page, HORIZON_PAGES),
         "mixture, clicks a visit": lambda: mixture(one.by_visit, two.by_visit, HORIZON),
-        f"canary, {TOLERANCE:.0%} tolerated": lambda: mixture(one.by_page, two.by_page, HORIZON_PAGES, TOLERANCE),
         "betting, first page": lambda: betting(pools, counts, share, rng),
         "z, users as units": lambda: repeated_z(one, two, by_user=True),
         "z, visits as units": lambda: repeated_z(one, two, by_user=False),
@@ -296,12 +301,17 @@ def table(outcomes: dict[tuple[float, int], dict[str, Outcome]]) -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table."""
+    """Print two tables: the tests by themselves, and each kind of rollout as it ships."""
+    from perennial.experiments import rollout_kinds
+
     one_thread()
     parser = argparse.ArgumentParser(prog="perennial-rollouts", description=__doc__)
     parser.add_argument("--repetitions", type=int, default=2000, help="for each row (default 2000)")
     parser.add_argument("--users", type=int, nargs="+", default=[4000, 20_000], help="sizes of the shop that tests")
     parser.add_argument("--lifts", type=float, nargs="+", default=list(LIFTS), help="of the candidate")
+    parser.add_argument(
+        "--tolerances", type=float, nargs="*", default=list(TOLERANCES), help="of a canary's last step, to compare"
+    )
     parser.add_argument("--share", type=float, default=0.5, help="of the users that meet it (default 0.5)")
     parser.add_argument("--pool", type=int, default=POOL, help=f"users recorded (default {POOL})")
     parser.add_argument("--seed", type=int, default=0)
@@ -310,11 +320,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--repetitions, --users and --pool must be 1 or more, --share between 0 and 1.")
     from rich.console import Console
 
-    visits, outcomes = record(options.seed, users=options.pool), {}
+    visits, outcomes, kinds = record(options.seed, users=options.pool), {}, {}
     for users in options.users:
         for lift in options.lifts:
-            outcomes[lift, users] = repeat(visits, lift, users, options.repetitions, options.seed, options.share)
+            count, seed = options.repetitions, options.seed
+            outcomes[lift, users] = repeat(visits, lift, users, count, seed, options.share)
+            kinds[lift, users] = rollout_kinds.repeat(visits, lift, users, count, seed, options.tolerances)
     Console().print(table(outcomes).rich())
+    Console().print(rollout_kinds.table(kinds).rich())
     return 0
 
 

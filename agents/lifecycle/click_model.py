@@ -37,18 +37,28 @@ class ClickModel:
         """int64 (P,): the fold of each page's user."""
         return buckets(pages.keys.user_id, key_of("click model")) * FOLDS // BUCKETS
 
-    def predict(self, pages: Feedback, items: NDArray[np.int32]) -> Floats:
-        """float64 (P, K): expected clicks of `items` int32 (P, K) shown in these slots, each in [0, 1]."""
+    def predict(self, pages: Feedback, items: NDArray[np.int32], looks: Floats | None = None) -> Floats:
+        """float64 (P, K): expected clicks of `items` int32 (P, K) shown in these slots, each in [0, 1].
+
+        With `looks` float64 (K,), the examination of each slot relative to the first, they are that share of what the
+        item is expected to earn in the first slot: weights that follow an item from slot to slot
+        (`off_policy.position_weights`) are right only if its predictions follow too.
+        """
         rates, folds = np.empty(items.shape), self.folds(pages)
         for fold, model in enumerate(self._models):
             rows = np.flatnonzero(folds == fold)
             for part in (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)):
                 seen: Observations = {name: array[part] for name, array in pages.observations.items()}
-                rates[part] = _rates(model, seen, items[part])
-        return np.clip(rates, 0.0, 1.0)
+                rates[part] = _first_slot(model, seen, items[part]) + (_slots(model) if looks is None else 0.0)
+        rates = np.clip(rates, 0.0, 1.0)
+        return rates if looks is None else rates * looks
 
 
-def _rates(model: LinUCB, observations: Observations, items: NDArray[np.int32]) -> Floats:
-    pairs, slots = model.features.size, np.concatenate([[0.0], model.theta[model.features.size :]])
-    rates: Floats = model.features.of(observations, items) @ model.theta[:pairs] + slots
+def _first_slot(model: LinUCB, observations: Observations, items: NDArray[np.int32]) -> Floats:
+    rates: Floats = model.features.of(observations, items) @ model.theta[: model.features.size]
     return rates
+
+
+def _slots(model: LinUCB) -> Floats:
+    """float64 (K,): what a slot adds to the first."""
+    return np.concatenate([[0.0], model.theta[model.features.size :]])

@@ -53,6 +53,7 @@ class TrainingRecord:
     seed: int = 0
     result: str = ""
     labels: dict[str, int] = field(default_factory=dict)
+    held_out_explored: float = 0.0
 
 
 @dataclass(frozen=True)

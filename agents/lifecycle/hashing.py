@@ -45,3 +45,13 @@ def parts_of(name: str, share: float) -> int:
 def held_out(visits: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
     """bool, for each visit: whether it is kept from training. The same visits in all trainings of all runs."""
     return buckets(visits, key_of("held out")) < parts_of("held_out", share)
+
+
+def held_out_pages(
+    visits: NDArray[np.int64], explored: NDArray[np.bool_], share: float, explored_share: float
+) -> NDArray[np.bool_]:
+    """bool, for each page: whether it is kept from training; `explored_share` of the visits count if it is explored.
+
+    Those of the smaller share are among those of the greater.
+    """
+    return np.where(explored, held_out(visits, explored_share), held_out(visits, share))

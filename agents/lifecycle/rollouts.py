@@ -141,7 +141,8 @@ def _told(found: Estimate) -> dict[str, float]:
 class Shadow(Staged):
     """The candidate decides on everybody's pages, unseen, for some hours; then it serves everybody.
 
-    It finds what fails, is slow or shows nothing but nonsense; whether visitors like it, it cannot tell.
+    It finds what fails, is slow or shows nothing but nonsense; whether visitors like it, it cannot tell: a model 5 %
+    worse is promoted every time.
 
     Arguments
     ---------
@@ -185,10 +186,25 @@ class Canary(Staged):
     are over and nothing is shown. So a candidate that is worse by more than the first tolerance leaves the first step
     forward with chance alpha / (2 steps) at most.
 
+    It guards against harm and does not ask for a gain: what the last tolerance lets pass, passes. With the settings of
+    ``conf/strategy/nightly_canary.yaml`` but for the last tolerance, guardrails aside, in a gift shop of 4,000 users
+    (`perennial-rollouts`, 1,000 repetitions, 95 % intervals; median days to it) it promotes
+
+    ==============  ===================  ===============  ===================
+    last tolerance  of models 5 % worse  of equal ones    of those 5 % better
+    ==============  ===================  ===============  ===================
+    .1              50 % [47, 53]        99.6 % (3 days)  100 % (2 days)
+    .07             3.4 % [2.4, 4.7]     92 % (6 days)    100 % (3 days)
+    .05             0.2 % [0.0, 0.7]     51 % (7 days)    100 % (3 days)
+    ==============  ===================  ===============  ===================
+
+    Smaller shops pay more for a smaller tolerance; `ABTest` promotes next to none that is not better.
+
     Arguments
     ---------
     shares : of the users, one for each step, growing
-    tolerances : accepted loss of each step, as a share of the champion's mean
+    tolerances : accepted loss of each step, as a share of the champion's mean; make the last one smaller to let fewer
+        lesser models pass, and wait longer
     min_hours, max_hours : of each step
     """
 
@@ -242,7 +258,9 @@ class ABTest(Staged):
     """A fixed share of the users meets the candidate until it is shown to be better, or not to be, or time is up.
 
     Promoted only if shown to be better than the champion by more than `margin`: of candidates that are not, a share
-    of at most alpha / 2 is. A `margin` below 0 asks for no more than not being worse by so much.
+    of at most alpha / 2 is. A `margin` below 0 asks for no more than not being worse by so much. Measured as `Canary`
+    is, it promotes none of 1,000 models 5 % worse (95 % interval up to 0.4 %), 0.7 % [0.3, 1.4] of equal ones, 99 % of
+    those 5 % better (median of 8 days) and all that are 10 % better (4 days).
 
     Arguments
     ---------
@@ -285,13 +303,14 @@ class BlueGreen(Staged):
 
     While the candidate stands in the shadow, what the champion earns is the measure; then it serves everybody, and
     the champion waits. The arms are two times, not two groups drawn by lot: a season that turns at the switch is
-    taken for the candidate's doing. It is here because shops do it.
+    taken for the candidate's doing. It is here because shops do it. What is not shown to be worse by then is promoted,
+    and two days show little: measured as `Canary` is, 99.7 % [99.1, 99.9] of models 5 % worse.
 
     Arguments
     ---------
     soak_hours : in the shadow, before the switch
     watch_hours : after it, before the champion is let go
-    tolerance : accepted loss, as a share of the champion's mean; more, if shown, switches back
+    tolerance : accepted loss, as a share of the champion's mean; more, if shown, switches back (longer hours show more)
     """
 
     steps = 2

@@ -80,4 +80,5 @@ class Strategy:
     def _order(
         self, kind: Kind, window: Window, start: Start, reason: str, tick: int, budget: int | None = None
     ) -> TrainingOrder:
-        return TrainingOrder(kind, window, start, reason, tick, budget, self.validation.held_out)
+        shares = self.validation.held_out, self.validation.held_out_explored
+        return TrainingOrder(kind, window, start, reason, tick, budget, *shares)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
-from perennial.agents.lifecycle.hashing import held_out
+from perennial.agents.lifecycle.hashing import held_out_pages
 from perennial.agents.lifecycle.labels import Labels, lessons, none
 from perennial.agents.lifecycle.open_day import in_order
 from perennial.agents.lifecycle.windows import Window
@@ -28,7 +28,8 @@ class TrainingOrder:
     """Learn from `window` as of hour `tick`: "fit" a candidate, or "update" the champion in place.
 
     ``budget``: the most pages to learn from, drawn evenly from the window; None: all of them.
-    ``held_out``: share of the visits that are kept from it, for the validation.
+    ``held_out``: share of the visits that are kept from it, for the validation; ``held_out_explored``: of those
+    whose explored pages are.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class TrainingOrder:
     tick: int
     budget: int | None = None
     held_out: float = 0.0
+    held_out_explored: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ class TrainingJob:
             error=error,
             budget=order.budget,
             held_out=order.held_out,
+            held_out_explored=order.held_out_explored,
             seed=self.seed_of(order),
             result=result,
             labels=labels.by_source,
@@ -161,11 +164,12 @@ class TrainingJob:
 def chosen(order: TrainingOrder, offered: Feedback, seed: int) -> Feedback:
     """What an order learns from of the pages `offered` by its window, in their order.
 
-    Without the visits held out; at most its budget, each page as likely as any other.
+    Without the pages held out; at most its budget, each page as likely as any other.
     """
     pages, budget = offered, order.budget
-    if order.held_out:
-        pages = pages.take(~held_out(pages.keys.visit, order.held_out))
+    shares = order.held_out, order.held_out_explored
+    if any(shares):
+        pages = pages.take(~held_out_pages(pages.keys.visit, pages.explored, *shares))
     if budget is None or len(pages) <= budget:
         return pages
     rows = np.random.default_rng([seed, budget]).choice(len(pages), budget, replace=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from perennial.agents.lifecycle import off_policy
 from perennial.agents.lifecycle.click_model import ClickModel
 from perennial.agents.lifecycle.decisions import ValidationRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
-from perennial.agents.lifecycle.hashing import held_out, parts_of
+from perennial.agents.lifecycle.hashing import held_out_pages, parts_of
 from perennial.agents.lifecycle.off_policy import Value, Weighted
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.validation import number, one_of, whole
@@ -45,14 +45,45 @@ class Case:
     tick: int
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """Candidate and champion on the same P pages, in this order wherever there are two.
+
+    ``own`` bool (P,): served by the champion. ``slates`` int32 (P, K): what each would show. ``support`` float64
+    (P, 2): see `off_policy.expected_support`; None where nothing can be expected beforehand.
+    """
+
+    pages: Feedback
+    own: NDArray[np.bool_]
+    slates: tuple[NDArray[np.int32], NDArray[np.int32]]
+    weighted: tuple[Weighted, Weighted]
+    support: NDArray[np.float64] | None
+
+    @property
+    def level(self) -> float:
+        """Clicks of a page as the champion chose it; as any model did, or nobody, where there is none."""
+        plain = ~self.pages.explored
+        rows = next(rows for rows in (plain & self.own, plain, np.ones(len(plain), np.bool_)) if rows.any())
+        return float(self.pages.clicked[rows].sum(axis=1).mean())
+
+    def cut(self, rows: NDArray[np.bool_]) -> Evidence:
+        """The same on some of the pages."""
+        first, second = self.weighted
+        support = None if self.support is None else self.support[rows]
+        slates = self.slates[0][rows], self.slates[1][rows]
+        return Evidence(self.pages.take(rows), self.own[rows], slates, (first.cut(rows), second.cut(rows)), support)
+
+
 class Validation(ABC):
     """Gives one of three verdicts on a candidate: "pass", "fail", "insufficient evidence".
 
-    ``held_out``: share of visits that no training may see, so that they can judge. ``when_insufficient``: "roll out"
+    ``held_out``: share of visits that no training may see, so that they can judge; ``held_out_explored``: share of
+    those of whose pages it may see none that was explored. ``when_insufficient``: "roll out"
     lets such a candidate into its rollout, which gathers evidence of its own; "refuse" does not.
     """
 
     held_out: float = 0.0
+    held_out_explored: float = 0.0
     when_insufficient: Literal["roll out", "refuse"] = "roll out"
 
     @abstractmethod
@@ -76,22 +107,31 @@ class NoValidation(Validation):
 class OffPolicyValidation(Validation):
     """Estimates candidate less champion on held-out recent pages, over all of them and on stress slices.
 
-    "fail" if the difference is shown to be below -margin of the champion's value, overall or (-slice_margin) on a
-    slice; "pass" if it is shown not to be, overall, and fails on no slice; else "insufficient evidence". A slice too
-    thin to say anything does not stop a candidate, and is named. Without overlap between what the candidate would
-    show and what was explored, measured by the effective sample size of the pages on which the two differ, the
-    verdict is "insufficient evidence" whatever the estimate; a candidate that shows the same everywhere passes.
+    "fail" if the difference is shown to be below -margin of what a page earns, overall or (-slice_margin) on a slice;
+    "pass" if it is shown not to be, overall, and fails on no slice; else "insufficient evidence". A slice too thin to
+    say anything does not stop a candidate, and is named. A candidate that shows the same everywhere passes.
+
+    Two witnesses are heard, both pairing the two on the same pages, so that what both show cancels. The `estimator`
+    hears what exploration tells of both, and is believed only where `off_policy.expected_size`, which knows how much
+    they differ but no click, reaches `min_effective`: below it normal intervals of so few and heavy weights do not
+    cover what they say (tests/experiments/test_off_policy.py). In the position form `off_policy.without_exploration`
+    says, at any floor, what the candidate can lose at most by the items it drops; a refit that swaps an item in twenty
+    is judged by that. The two share alpha between them.
 
     Arguments
     ---------
     days : how far back the pages go
     matured_hours : pages younger than this are left out: their conversions may be missing
     held_out : share of visits kept from training, in (0, 1]
-    margin, slice_margin : accepted loss, as a share of the champion's value
+    held_out_explored : share of visits whose explored pages are kept from training, `held_out` or more; None: the
+        same. At a small floor these few pages are nearly all that tells new items from old ones
+    margin, slice_margin : accepted loss, as a share of what a page of the champion earns
     estimator : "ips", "snips" or "dr", the one that decides; all are recorded
-    form : "independent" or "cascade", how slots depend on each other
+    form : how slots depend on each other: "position" (an item is what it is, slots are looked at more or less),
+        "independent" (an item may be another in each slot) or "cascade" (and depends on those above)
     alpha : chance of a wrong "fail" or "pass" at a difference on the margin, both together; slices share another alpha
-    min_effective : effective pages on which the two differ that are needed to say anything
+    min_effective : effective pages that tell the two apart, needed to believe the estimator, and the degrees of
+        freedom of its interval; as many pages without exploration are needed to believe the other
     when_insufficient : see `Validation`
     """
 
@@ -103,112 +143,167 @@ class OffPolicyValidation(Validation):
         margin: float = 0.05,
         slice_margin: float = 0.15,
         estimator: str = "dr",
-        form: str = "independent",
+        form: str = "position",
         alpha: float = 0.05,
-        min_effective: float = 50.0,
+        min_effective: float = 25.0,
         when_insufficient: Literal["roll out", "refuse"] = "roll out",
+        held_out_explored: float | None = None,
     ) -> None:
         self.days, self.matured_hours = whole("days", days, 1), whole("matured_hours", matured_hours, 0)
         self.held_out = number("held_out", held_out, 0.0, 1.0, above=True)
         parts_of("held_out", held_out)
         self.margin, self.slice_margin = number("margin", margin, 0.0), number("slice_margin", slice_margin, 0.0)
         self.estimator = one_of("estimator", estimator, ("ips", "snips", "dr"))
-        self.form = one_of("form", form, ("independent", "cascade"))
+        self.form = one_of("form", form, ("position", "independent", "cascade"))
         self.alpha = number("alpha", alpha, 0.0, 0.5, above=True)
         self.min_effective = number("min_effective", min_effective, 0.0)
         one_of("when_insufficient", when_insufficient, ("roll out", "refuse"))
         self.when_insufficient = when_insufficient
+        explored = held_out if held_out_explored is None else held_out_explored
+        self.held_out_explored = number("held_out_explored", explored, held_out, 1.0)
+        if self.form == "cascade" and self.held_out_explored != held_out:
+            raise ValueError(
+                f"'held_out_explored' must be 'held_out', {held_out}, or None where 'form' is 'cascade', whose weights "
+                f"are made of the log's propensities. Got {held_out_explored}."
+            )
 
     def judge(self, case: Case, log: FeedbackLog) -> ValidationRecord:
-        pages = self.select(case, log)
+        offered = self.offered(case, log)
+        pages = self.select(offered)
         version = log.version_of(pages)
         if not len(pages):
             return self._record(case, pages, version, "insufficient evidence", "no page to judge by", {}, {})
-        candidate, champion = self._weighted(case, pages)
-        if np.array_equal(candidate.target_slates, champion.target_slates):
+        slates = off_policy.own_slates(case.candidate, pages), off_policy.own_slates(case.champion, pages)
+        if np.array_equal(*slates):
             return self._record(case, pages, version, "pass", "shows the same on every page", {}, {})
-        figures = dict(self._figures(candidate.data, champion.data))
-        slices = dict(self._slices(case, pages, candidate.data, champion.data))
-        overall = off_policy.compare(candidate.data, champion.data, self.estimator, self.alpha)
-        verdict, reason = self._verdict(overall, figures["champion"], slices)
+        looks = off_policy.examination(offered) if self.form == "position" else None
+        evidence = self._evidence(case, pages, slates, looks)
+        slices = dict(self._slices(case, evidence))
+        verdict, reason = self._verdict(evidence, slices)
         told = {name: value for name, (value, _) in slices.items()}
-        return self._record(case, pages, version, verdict, reason, figures, told)
+        return self._record(case, pages, version, verdict, reason, dict(self._figures(evidence)), told)
 
-    def select(self, case: Case, log: FeedbackLog) -> Feedback:
-        """The matured pages of held-out visits that the deployment served under its floor."""
+    def offered(self, case: Case, log: FeedbackLog) -> Feedback:
+        """The matured pages that the deployment served under its floor."""
         last = case.tick - self.matured_hours
         first = max(case.since, case.tick - self.days * HOURS + 1)
         pages = log.between(min(first, last), last)
-        return pages.take(held_out(pages.keys.visit, self.held_out) & (pages.keys.tick >= case.since))
+        return pages.take(pages.keys.tick >= case.since)
 
-    def _weighted(self, case: Case, pages: Feedback) -> tuple[_Policy, _Policy]:
+    def select(self, offered: Feedback) -> Feedback:
+        """Those held out."""
+        shares = self.held_out, self.held_out_explored
+        return offered.take(held_out_pages(offered.keys.visit, offered.explored, *shares))
+
+    def floor(self, epsilon: float) -> float:
+        """The share of explored pages among those held out, where it is `epsilon` of all.
+
+        Which pages are explored, and which visits held out, is drawn without regard to them, so that what is held out
+        is a log like any other, under a higher floor.
+        """
+        explored, plain = epsilon * self.held_out_explored, (1.0 - epsilon) * self.held_out
+        return explored / (explored + plain)
+
+    def _evidence(
+        self,
+        case: Case,
+        pages: Feedback,
+        slates: tuple[NDArray[np.int32], NDArray[np.int32]],
+        looks: NDArray[np.float64] | None,
+    ) -> Evidence:
         """The two policies on the same pages."""
         model = ClickModel(case.items, case.spaces)
         model.fit(pages)
-        served = off_policy.known_slates(case.champion, pages, case.version)
-        predicted = model.predict(pages, pages.slate_items)
-        first, second = (
-            self._policy(agent, pages, case.epsilon, served, model, predicted)
-            for agent in (case.candidate, case.champion)
-        )
-        return first, second
+        served, epsilon = off_policy.known_slates(case.champion, pages, case.version), self.floor(case.epsilon)
+        predicted, earned = model.predict(pages, pages.slate_items, looks), pages.clicked.astype(np.float64)
+        weighted = []
+        for agent, shown in zip((case.candidate, case.champion), slates, strict=True):
+            items = np.take_along_axis(pages.observations["candidates"], shown, axis=1)
+            weights = self._weights(agent, pages, shown, epsilon, looks, served)
+            target = model.predict(pages, items, looks)
+            weighted.append(Weighted(weights, earned, predicted, target, pages.keys.user_id, looks))
+        support = None
+        if self.form != "cascade":
+            support = off_policy.expected_support(pages, *slates, epsilon, looks, served)
+        return Evidence(pages, pages.version == case.version, slates, (weighted[0], weighted[1]), support)
 
-    def _policy(
+    def _weights(
         self,
         agent: Agent,
         pages: Feedback,
+        slates: NDArray[np.int32],
         epsilon: float,
+        looks: NDArray[np.float64] | None,
         served: NDArray[np.int32] | None,
-        model: ClickModel,
-        predicted: NDArray[np.float64],
-    ) -> _Policy:
-        slates = off_policy.own_slates(agent, pages)
-        if self.form == "independent":
-            weights = off_policy.slot_weights(pages, slates, epsilon, served)
-        else:
-            weights = off_policy.cascade_weights(pages, agent)
-        items = np.take_along_axis(pages.observations["candidates"], slates, axis=1)
-        earned = pages.clicked.astype(np.float64)
-        data = Weighted(weights, earned, predicted, model.predict(pages, items), pages.keys.user_id)
-        return _Policy(slates, data)
+    ) -> NDArray[np.float64]:
+        if looks is not None:
+            return off_policy.position_weights(pages, slates, epsilon, looks, served)
+        if self.form == "cascade":
+            return off_policy.cascade_weights(pages, agent)
+        return off_policy.slot_weights(pages, slates, epsilon, served)
 
-    def _figures(self, candidate: Weighted, champion: Weighted) -> Iterator[tuple[str, float]]:
+    def _compared(self, evidence: Evidence, alpha: float) -> Value:
+        """Candidate less champion, by both witnesses; ``effective``: the size that the estimator rests on."""
+        explored = self._explored(evidence, alpha / 2 if self.form == "position" else alpha)
+        return off_policy.both(explored, self._unexplored(evidence, alpha / 2))
+
+    def _explored(self, evidence: Evidence, alpha: float) -> Value:
+        found = self._estimate(evidence, self.estimator, alpha)
+        if found.effective >= self.min_effective:
+            return found
+        return replace(found, low=-np.inf, high=np.inf)  # so it is where it is NaN, as propensities are unknown
+
+    def _estimate(self, evidence: Evidence, estimator: str, alpha: float) -> Value:
+        if evidence.support is None:
+            return off_policy.compare(*evidence.weighted, estimator, alpha)
+        size = off_policy.expected_size(evidence.support)
+        return replace(off_policy.compare(*evidence.weighted, estimator, alpha, size), effective=size)
+
+    def _unexplored(self, evidence: Evidence, alpha: float) -> Value:
+        """By the champion's own pages, on which hardly anything is unseen, if there are enough; else by everybody's."""
+        looks, plain = evidence.weighted[0].looks, ~evidence.pages.explored
+        own = plain & evidence.own
+        rows = np.flatnonzero(own if own.sum() >= self.min_effective else plain)
+        if looks is None or len(rows) < max(self.min_effective, 2):
+            return Value(np.nan, -np.inf, np.inf, float(len(rows)))
+        first, second = evidence.slates
+        return off_policy.without_exploration(evidence.pages.take(rows), first[rows], second[rows], looks, alpha)
+
+    def _figures(self, evidence: Evidence) -> Iterator[tuple[str, float]]:
         """Every estimator's word, for the record."""
-        yield "champion", off_policy.evaluate(champion, self.estimator, self.alpha).value
+        yield "champion", evidence.level
         for estimator in off_policy.ESTIMATORS:
-            found = off_policy.compare(candidate, champion, estimator, self.alpha)
+            found = self._estimate(evidence, estimator, self.alpha)
             yield from ((estimator, found.value), (f"{estimator}_low", found.low), (f"{estimator}_high", found.high))
-        yield "effective", off_policy.compare(candidate, champion, self.estimator).effective
-        yield "min_effective", self.min_effective
+        bounds, found = self._unexplored(evidence, self.alpha), self._compared(evidence, self.alpha)
+        yield from (("unexplored_low", bounds.low), ("unexplored_high", bounds.high))
+        yield from (("low", found.low), ("high", found.high))
+        yield from (("effective", found.effective), ("min_effective", self.min_effective))
 
-    def _slices(
-        self, case: Case, pages: Feedback, candidate: Weighted, champion: Weighted
-    ) -> Iterator[tuple[str, tuple[dict[str, float], bool]]]:
+    def _slices(self, case: Case, evidence: Evidence) -> Iterator[tuple[str, tuple[dict[str, float], bool]]]:
         """Name of a slice: (its figures, whether it fails)."""
+        pages = evidence.pages
         rows = {name: rule(pages, case.items) for name, rule in SLICES.items()} | _by_category(case, pages)
         for name, inside in rows.items():
-            first, second = _cut(candidate, inside), _cut(champion, inside)
             if not inside.any():
                 continue
-            found = off_policy.compare(first, second, self.estimator, self.alpha / len(rows))
-            value = off_policy.evaluate(second, self.estimator).value
+            part = evidence.cut(inside)
+            found, level = self._compared(part, self.alpha / len(rows)), part.level
             told = {"pages": float(inside.sum()), "difference": found.value, "low": found.low, "high": found.high}
-            told |= {"champion": value, "effective": found.effective}
-            enough = found.effective >= self.min_effective
-            yield name, (told, enough and found.high < -self.slice_margin * abs(value))
+            told |= {"champion": level, "effective": found.effective}
+            yield name, (told, found.high < -self.slice_margin * level)
 
-    def _verdict(
-        self, overall: Value, champion: float, slices: dict[str, tuple[dict[str, float], bool]]
-    ) -> tuple[str, str]:
-        if not overall.effective >= self.min_effective:  # NaN: propensities unknown
-            return "insufficient evidence", "too little overlap with what was explored"
+    def _verdict(self, evidence: Evidence, slices: dict[str, tuple[dict[str, float], bool]]) -> tuple[str, str]:
+        overall, bar = self._compared(evidence, self.alpha), -self.margin * evidence.level
         failing = [name for name, (_, fails) in slices.items() if fails]
-        if overall.high < -self.margin * abs(champion):
+        if overall.high < bar:
             return "fail", "worse by more than the margin"
         if failing:
             return "fail", f"worse by more than the slice margin on {', '.join(failing)}"
-        if overall.low > -self.margin * abs(champion):
+        if overall.low > bar:
             return "pass", "not worse by more than the margin"
+        if not overall.effective >= self.min_effective:  # NaN: propensities unknown
+            return "insufficient evidence", "too little overlap with what was explored"
         return "insufficient evidence", "the interval reaches to both sides of the margin"
 
     def _record(
@@ -236,16 +331,6 @@ class OffPolicyValidation(Validation):
             figures=figures,
             slices=slices,
         )
-
-
-@dataclass(frozen=True)
-class _Policy:
-    target_slates: NDArray[np.int32]
-    data: Weighted
-
-
-def _cut(data: Weighted, rows: NDArray[np.bool_]) -> Weighted:
-    return Weighted(data.weights[rows], data.earned[rows], data.predicted[rows], data.target[rows], data.users[rows])
 
 
 def _by_category(case: Case, pages: Feedback) -> dict[str, NDArray[np.bool_]]:

@@ -69,6 +69,102 @@ def test_cascade_weights_are_unbiased_where_a_slot_depends_on_those_above():
     np.testing.assert_array_equal(whole[:, 0], whole[:, 1])
 
 
+LOOKS = np.array([1.0, 0.5])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_position_weights_follow_items_from_slot_to_slot(known):
+    """Clicks of an item in proportion to the looks at its slot; the target swaps one item and brings another."""
+    served, target = [2, 4], [4, 1]
+    pages, chance = every_log(served)
+    attraction = np.random.default_rng(1).random(M)
+    rewards = attraction[pages.slates] * LOOKS
+    slates = np.tile(np.array(target, np.int32), (len(pages), 1))
+    own = np.tile(np.array(served, np.int32), (len(pages), 1)) if known else None
+    weights = off_policy.position_weights(pages, slates, EPSILON, LOOKS, own)
+    assert chance @ (weights * rewards).sum(axis=1) == pytest.approx(attraction[target] @ LOOKS)
+    assert chance @ (weights @ LOOKS) == pytest.approx(LOOKS.sum())  # what SNIPS divides by
+    if known:  # moved from the second slot to the first: seen on all pages but a share epsilon, for all it is worth
+        plain = ~pages.explored
+        assert weights[plain, 1] == pytest.approx(1.0 / ((1 - EPSILON) * 0.5 + EPSILON * LOOKS.sum() / M))
+
+
+def test_snips_by_position_knows_a_constant_exactly():
+    """If every look is a click, the self-normalised estimate is the sum of the looks, whatever was drawn."""
+    weights = np.random.default_rng(0).random((20, 2))
+    data = Weighted(weights, np.tile(LOOKS, (20, 1)), weights, weights, np.arange(20, dtype=np.int32), LOOKS)
+    found = evaluate(data, "snips")
+    assert (found.value, found.high - found.low) == pytest.approx((1.5, 0.0))
+
+
+def test_examination_never_rises():
+    """Clicks 30, 0, 40, 10 on explored pages and 10 added: 40, then the mean of 10 and 50, then 20."""
+    clicked = np.zeros((50, 4), np.bool_)
+    for slot, clicks in enumerate((30, 0, 40, 10)):
+        clicked[:clicks, slot] = True
+    pages = replace(wave(0, list(range(50))), clicked=clicked, explored=np.ones(50, np.bool_))
+    np.testing.assert_allclose(off_policy.examination(pages), [1.0, 0.75, 0.75, 0.5])
+    np.testing.assert_allclose(off_policy.examination(replace(pages, explored=np.zeros(50, np.bool_))), 1.0)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("looks", [LOOKS, None])
+def test_expected_support_is_that_of_all_logs(known, looks):
+    """Compound Poisson is wider than two of six items drawn without replacement, and never narrower."""
+    served, first, second = [2, 4], [2, 1], [2, 4]
+    pages, chance = every_log(served)
+
+    def tiled(slates):
+        return np.tile(np.array(slates, np.int32), (len(pages), 1))
+
+    own = tiled(served) if known else None
+
+    def weights(slates):
+        if looks is None:
+            return off_policy.slot_weights(pages, tiled(slates), EPSILON, own)
+        return off_policy.position_weights(pages, tiled(slates), EPSILON, looks, own)
+
+    total = np.abs(weights(first) - weights(second)).sum(axis=1)
+    told = off_policy.expected_support(pages, tiled(first), tiled(second), EPSILON, looks, own)
+    np.testing.assert_allclose(told, told[:1].repeat(len(told), axis=0))
+    for power, found, most in zip((2, 4), told[0], (2, 5), strict=True):
+        assert 1.0 - 1e-9 <= found / (chance @ total**power) < most
+    same = off_policy.expected_support(pages, tiled(first), tiled(first), EPSILON, looks, own)
+    assert off_policy.expected_size(same) == 0.0
+
+
+def test_expected_size_counts_what_carries_the_error():
+    """Alike: all of them. One of weight 100 among 1,000 of weight 1: about one; Kish would say 110."""
+    alike = np.ones((50, 2))
+    assert off_policy.expected_size(alike) == pytest.approx(50)
+    mixed = np.concatenate([np.ones((1000, 2)), [[100.0**2, 100.0**4]]])
+    assert off_policy.expected_size(mixed) == pytest.approx(11_000**2 / (1000 + 1e8))
+
+
+def test_without_exploration_bounds_hold_whatever_the_unseen_earn():
+    """All see [2, 4]; the candidate shows [4, 1]: 4 moves up and doubles, 2 is lost, 1 earns 0 to half a click."""
+    pages = wave(0, list(range(10)), clicked=np.tile([[True, False], [False, True]], (5, 1)))
+    pages = replace(pages, slates=np.tile(np.array([[2, 4]], np.int32), (10, 1)), explored=np.zeros(10, np.bool_))
+    first = np.tile(np.array([[4, 1]], np.int32), (10, 1))
+    found = off_policy.without_exploration(pages, first, pages.slates, LOOKS, alpha=0.05)
+    # Item 4, clicked on half the pages at half the looks: +.5; item 2, clicked on half the pages: -.5.
+    assert found.value == pytest.approx(0.0 + 0.25)
+    assert found.low < 0.0 < 0.5 < found.high
+    reach = 0.0 - found.low
+    assert found.high - 0.5 == pytest.approx(reach)
+    same = off_policy.without_exploration(pages, pages.slates, pages.slates, LOOKS)
+    assert (same.low, same.high) == (0.0, 0.0)
+    unseen = off_policy.without_exploration(pages, pages.slates, first, LOOKS)
+    assert unseen.high == pytest.approx(reach)
+    nothing = off_policy.without_exploration(pages.take(np.arange(0)), first[:0], first[:0], LOOKS)
+    assert (nothing.low, nothing.high) == (-np.inf, np.inf)
+
+
+def test_two_witnesses_leave_what_both_allow():
+    first, second = off_policy.Value(1.0, -2.0, 3.0, 9.0), off_policy.Value(0.0, -1.0, 5.0, 4.0)
+    assert off_policy.both(first, second) == off_policy.Value(1.0, -1.0, 3.0, 9.0)
+
+
 def hand():
     """Two users, three pages, two slots."""
     weights = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 2.0]])
@@ -89,6 +185,13 @@ def test_the_interval_sums_each_users_pages():
     found = evaluate(hand(), "ips")
     assert found.high - found.value == pytest.approx(1.959964 * np.sqrt(4 / 9) / 3, rel=1e-6)
     assert found.value - found.low == pytest.approx(found.high - found.value)
+
+
+def test_few_that_carry_the_error_widen_the_interval():
+    """Student's quantile at 5 degrees of freedom is 2.5706; below one, nothing is said."""
+    wide, normal = (evaluate(hand(), "ips", freedom=freedom) for freedom in (5.0, np.inf))
+    assert (wide.high - wide.value) / (normal.high - normal.value) == pytest.approx(2.570582 / 1.959964, rel=1e-6)
+    assert evaluate(hand(), "ips", freedom=0.5).high == np.inf
 
 
 def test_a_policy_does_not_differ_from_itself():

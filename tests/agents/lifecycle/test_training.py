@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from perennial.agents.base import Feedback
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.hashing import held_out
 from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder, chosen, state_hash
 from perennial.agents.lifecycle.windows import AllDays, Fresh, LastDays
 from tests.agents.lifecycle.hand import SPACES, wave
@@ -126,3 +128,12 @@ def test_what_a_training_draws_does_not_depend_on_what_was_served(log):
         == other.seed
         != job.run(TrainingOrder("fit", AllDays(), "warm", "", 76), log, begun(SPACES)).record.seed
     )
+
+
+def test_explored_pages_may_be_kept_from_training_by_a_share_of_their_own():
+    pages = Feedback.concatenate([wave(tick, list(range(100 * tick, 100 * tick + 100))) for tick in range(10)])
+    order = TrainingOrder("fit", AllDays(), "cold", "test", 9, held_out=0.1, held_out_explored=0.5)
+    left, explored = chosen(order, pages, seed=0), pages.explored
+    assert left.explored.sum() / explored.sum() == pytest.approx(0.5, abs=0.15)
+    assert (~left.explored).sum() / (~explored).sum() == pytest.approx(0.9, abs=0.03)
+    assert not np.isin(left.keys.visit, pages.keys.visit[held_out(pages.keys.visit, 0.1)]).any()

@@ -136,12 +136,38 @@ def test_the_cascade_form_finds_no_support_at_slates_of_four(shop, bad_log):
 
 def test_only_matured_held_out_pages_of_this_deployment_count(shop, good_log):
     validation = OffPolicyValidation(held_out=0.25, matured_hours=12, days=1)
-    pages = validation.select(case(shop, Informed(shop), Informed(shop), since=30), good_log)
+    pages = validation.select(validation.offered(case(shop, Informed(shop), Informed(shop), since=30), good_log))
     assert (pages.keys.tick.min(), pages.keys.tick.max()) == (30, 35)
     assert held_out(pages.keys.visit, 0.25).all()
     assert 0.15 < len(pages) / (6 * BATCH) < 0.35
     nothing = validation.judge(case(shop, Informed(shop), Informed(shop), since=40), good_log)
     assert (nothing.verdict, nothing.reason) == ("insufficient evidence", "no page to judge by")
+
+
+def test_explored_pages_held_out_are_a_log_under_a_higher_floor(shop, bad_log):
+    """Half the visits' explored pages and a tenth of the others': .3 x .5 explored to .7 x .1 that are not."""
+    judged = case(shop, Informed(shop), Informed(shop, everybody))
+    plain, more = (gate(held_out=0.1, held_out_explored=share) for share in (None, 0.5))
+    assert (plain.floor(0.3), more.floor(0.3)) == (pytest.approx(0.3), pytest.approx(0.15 / 0.22))
+    pages = more.select(more.offered(judged, bad_log))
+    assert pages.explored.mean() == pytest.approx(0.15 / 0.22, abs=0.04)
+    few, many = (validation.judge(judged, bad_log) for validation in (plain, more))
+    assert many.figures["effective"] > 1.5 * few.figures["effective"]
+    truth = gate().judge(judged, bad_log).figures["dr"]
+    assert many.figures["dr_low"] < truth < many.figures["dr_high"]
+    assert many.figures["champion"] == pages.clicked[~pages.explored].sum(axis=1).mean()
+
+
+def test_a_refit_that_swaps_little_passes_without_exploration(shop, tmp_path):
+    """No floor at all. One user in 200 spoiled is a loss that the champion's pages bound, one in two is too great."""
+    log = logged(shop, tmp_path, Informed(shop), epsilon=0.0)
+    few, many = (Informed(shop, lambda keys, seen, n=n: keys.user_id % n == 0) for n in (200, 2))
+    passed = gate(margin=0.02).judge(case(shop, few, Informed(shop), epsilon=0.02), log)
+    assert (passed.verdict, passed.reason) == ("pass", "not worse by more than the margin")
+    assert passed.figures["effective"] < 25
+    assert -0.02 * passed.figures["champion"] < passed.figures["unexplored_low"] < 0
+    silent = gate(margin=0.02).judge(case(shop, many, Informed(shop), epsilon=0.02), log)
+    assert silent.verdict == "insufficient evidence"
 
 
 def test_slices_are_what_they_say():
@@ -167,6 +193,11 @@ def test_the_null_object_lets_everything_pass(shop, good_log):
         ({"days": 0}, "'days' must be an integer >= 1. Got 0"),
         ({"held_out": 0.0}, r"'held_out' must be a number in \(0, 1\]. Got 0.0"),
         ({"estimator": "dm"}, "'estimator' must be one of 'ips', 'snips', 'dr'. Got 'dm'"),
+        ({"held_out": 0.5, "held_out_explored": 0.1}, r"'held_out_explored' must be a number in \[0.5, 1\]. Got 0.1"),
+        (
+            {"held_out": 0.5, "held_out_explored": 1.0, "form": "cascade"},
+            "'held_out_explored' must be 'held_out', 0.5, or None where 'form' is 'cascade'",
+        ),
         ({"when_insufficient": "pray"}, "'when_insufficient' must be one of 'roll out', 'refuse'. Got 'pray'"),
     ],
 )
