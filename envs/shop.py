@@ -209,11 +209,12 @@ class ShopVectorEnv(VectorEnv[Any, Any, Any]):
                 faces.start(np.flatnonzero(self._ended))
             self._ended = ended
             return *self._look_with(rewards, terminated, truncated), self._info()
-        final = (faces.look(), self._info()) if ended.any() else None
-        if final is not None:
-            faces.start(np.flatnonzero(ended))
-        info = self._info() | ({} if final is None else self._final(*final, ended))
-        return *self._look_with(rewards, terminated, truncated), info
+        rows = np.flatnonzero(ended)
+        final: Info = {}
+        if len(rows):
+            final = self._final(rows, ended)
+            faces.start(rows)
+        return *self._look_with(rewards, terminated, truncated), self._info() | final
 
     def save(self) -> dict[str, NDArray[Any]]:
         """The whole state, in mid-visit or not, as plain arrays; to disk by `perennial.envs.saving.write`."""
@@ -237,12 +238,12 @@ class ShopVectorEnv(VectorEnv[Any, Any, Any]):
         everyone = np.ones(self.num_envs, np.bool_)
         return keys | {f"_{name}": everyone.copy() for name in keys}
 
-    def _final(self, shown: Any, info: Info, ended: NDArray[np.bool_]) -> Info:
-        """The last pages of the episodes that `ended`, as Gymnasium's SAME_STEP mode hands them out."""
+    def _final(self, rows: NDArray[np.int64], ended: NDArray[np.bool_]) -> Info:
+        """The last pages of the episodes that `ended`, in `rows`, as Gymnasium's SAME_STEP mode hands them out."""
         final = np.empty(len(ended), dtype=object)
-        for lane in np.flatnonzero(ended):
-            final[lane] = self._faces.view.at(shown, int(lane))
-        return {"final_obs": final, "_final_obs": ended.copy(), "final_info": info, "_final_info": ended.copy()}
+        for row, page in zip(rows.tolist(), self._faces.look_each(rows), strict=True):
+            final[row] = page
+        return {"final_obs": final, "_final_obs": ended.copy(), "final_info": self._info(), "_final_info": ended.copy()}
 
 
 class Faces:
@@ -354,6 +355,10 @@ class Faces:
     def look(self) -> Any:
         """What is shown of all lanes."""
         return self.view.of(self.world.observe(self.visits))
+
+    def look_each(self, rows: NDArray[np.int64]) -> list[Any]:
+        """What is shown of the lanes `rows`, one by one."""
+        return self.view.each(self.world.observe(Visits(self.visits.lanes, rows)))
 
     def respond(
         self, given: Any, skip: NDArray[np.bool_] | None = None

@@ -30,9 +30,9 @@ class DictView:
         """What is shown of a single page, `seen` without the axis of pages."""
         return seen
 
-    def at(self, shown: Any, lane: int) -> Any:
-        """One lane of what `of` gave."""
-        return {name: array[lane] for name, array in shown.items()}
+    def each(self, seen: dict[str, NDArray[Any]]) -> list[Any]:
+        """What is shown of each of the pages `seen`, one by one."""
+        return [dict(zip(seen, page, strict=True)) for page in zip(*seen.values(), strict=True)]
 
 
 class FlatView:
@@ -65,8 +65,8 @@ class FlatView:
     def one(self, seen: dict[str, NDArray[Any]]) -> Any:
         return self.of({name: array[None] for name, array in seen.items()})[0]
 
-    def at(self, shown: Any, lane: int) -> Any:
-        return shown[lane]
+    def each(self, seen: dict[str, NDArray[Any]]) -> list[Any]:
+        return list(self.of(seen))
 
 
 KINDS: dict[str, type[DictView] | type[FlatView]] = {"dict": DictView, "flat": FlatView}

@@ -18,15 +18,13 @@ from perennial.agents.sb3.ppo import Ppo
 from perennial.agents.sb3.recurrent_ppo import RecurrentPpo
 from perennial.envs.shop import ShopVectorEnv
 
-LANES = 64
-
-RUNS: dict[str, tuple[type[Sb3Agent], dict[str, Any], int]] = {
-    "PPO, 10 epochs as stable-baselines3 has it": (Ppo, {"credit": "page", "n_epochs": 10}, 4096),
-    "PPO, 2 epochs as in conf/agent/ppo.yaml": (Ppo, {"credit": "page"}, 4096),
-    "A2C, one step a round": (A2c, {"credit": "page"}, 4096),
-    "RecurrentPPO": (RecurrentPpo, {}, 2048),
-}
-"""What is measured: the agent, its options, and for how many pages."""
+RUNS: tuple[tuple[str, type[Sb3Agent], dict[str, Any], int, int], ...] = (
+    ("PPO, 10 epochs as stable-baselines3 has it", Ppo, {"credit": "page", "n_epochs": 10}, 4096, 64),
+    *(("PPO, 2 epochs as in conf/agent/ppo.yaml", Ppo, {"credit": "page"}, 8192, lanes) for lanes in (64, 128, 256)),
+    *(("A2C, one step a round", A2c, {"credit": "page"}, 8192, lanes) for lanes in (64, 128)),
+    ("RecurrentPPO", RecurrentPpo, {}, 2048, 64),
+)
+"""What is measured: what it is called, the agent, its options, for how many pages, on how many lanes."""
 
 
 class Timed(VectorWrapper[Any, Any, Any, Any, Any]):
@@ -41,14 +39,16 @@ class Timed(VectorWrapper[Any, Any, Any, Any, Any]):
         return answer
 
 
-def share(kind: type[Sb3Agent], options: dict[str, Any], pages: int, sizes: dict[str, Any]) -> tuple[float, float]:
+def share(
+    kind: type[Sb3Agent], options: dict[str, Any], pages: int, lanes: int, sizes: dict[str, Any]
+) -> tuple[float, float]:
     """Pages per second of processor time of the whole run, and the share of it that the environment's steps take."""
-    shop = ShopVectorEnv(num_envs=LANES, autoreset_mode=AutoresetMode.SAME_STEP, **sizes)
+    shop = ShopVectorEnv(num_envs=lanes, autoreset_mode=AutoresetMode.SAME_STEP, **sizes)
     env = Timed(shop)
     env.reset(seed=0)
     agent = kind(**options)
     agent.begin(shop.world.items_on(np.inf), Spaces(**shop.world.sizes), 0)
-    agent.learn(env, 2 * LANES)  # compiles, and fills caches
+    agent.learn(env, 2 * lanes)  # compiles, and fills caches
     env.seconds, start = 0.0, time.process_time()
     figures = agent.learn(env, pages)
     passed = time.process_time() - start
@@ -59,8 +59,9 @@ def main(sizes: dict[str, Any]) -> None:
     """Print one row for each of `RUNS`, in a shop of these sizes."""
     torch.set_num_threads(1)
     shown = ", ".join(f"{name} = {value:g}" for name, value in sizes.items())
-    table = Table("learn() on the native vector env", "pages/s", "environment, %", title=f"One core; {shown}")
-    for name, (kind, options, pages) in RUNS.items():
-        speed, part = share(kind, options, pages, sizes)
-        table.add_row(name, f"{speed:,.0f}", f"{100 * part:.1f}")
+    columns = "learn() on the native vector env", "lanes", "pages/s", "environment, %"
+    table = Table(*columns, title=f"One core; {shown}")
+    for name, kind, options, pages, lanes in RUNS:
+        speed, part = share(kind, options, pages, lanes, sizes)
+        table.add_row(name, str(lanes), f"{speed:,.0f}", f"{100 * part:.1f}")
     Console().print(table)

@@ -32,7 +32,7 @@ class PageCritic(KeepsIds, ContinuousCritic):
 
 
 class PageSacPolicy(SACPolicy):
-    """`scores`: the action scores the candidates, so actor and critics do it candidate by candidate."""
+    """`slate_size`: K where the action scores the candidates, as actor and critics then do; None where it is a wish."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class PageSacPolicy(SACPolicy):
         embedding: int = 16,
         width: int = 64,
         id_scale: float = 0.3,
-        scores: bool = True,
+        slate_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        self.scores = scores
+        self.slate_size = slate_size
         kwargs |= scorer_options(items, embedding, width, id_scale)
         super().__init__(observation_space, action_space, lr_schedule, net_arch=[], **kwargs)
 
@@ -57,8 +57,8 @@ class PageSacPolicy(SACPolicy):
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> SacActor:
         actor = PageSacActor(**self._update_features_extractor(self.actor_kwargs, features_extractor))
         m, width, size = shape_of(actor)
-        actor.mu = mean_head(self.scores, m, width, size)  # type: ignore[assignment]
-        actor.log_std = (EvenSpread if self.scores else StateHead)(m, width, size)  # type: ignore[assignment]
+        actor.mu = mean_head(self.slate_size, m, width, size)  # type: ignore[assignment]
+        actor.log_std = (StateHead if self.slate_size is None else EvenSpread)(m, width, size)  # type: ignore[assignment]
         return actor.to(self.device)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
@@ -66,7 +66,7 @@ class PageSacPolicy(SACPolicy):
 
 
 class PageTd3Policy(TD3Policy):
-    """`scores`: the action scores the candidates, so actor and critics do it candidate by candidate."""
+    """`slate_size`: K where the action scores the candidates, as actor and critics then do; None where it is a wish."""
 
     def __init__(
         self,
@@ -77,10 +77,10 @@ class PageTd3Policy(TD3Policy):
         embedding: int = 16,
         width: int = 64,
         id_scale: float = 0.3,
-        scores: bool = True,
+        slate_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        self.scores = scores
+        self.slate_size = slate_size
         kwargs |= scorer_options(items, embedding, width, id_scale)
         super().__init__(observation_space, action_space, lr_schedule, net_arch=[], **kwargs)
 
@@ -92,25 +92,26 @@ class PageTd3Policy(TD3Policy):
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Td3Actor:
         actor = PageTd3Actor(**self._update_features_extractor(self.actor_kwargs, features_extractor))
         m, width, size = shape_of(actor)
-        actor.mu = nn.Sequential(mean_head(self.scores, m, width, size), nn.Tanh())
+        actor.mu = nn.Sequential(mean_head(self.slate_size, m, width, size), nn.Tanh())
         return actor.to(self.device)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
         return page_critic(self, features_extractor)
 
 
-def mean_head(scores: bool, m: int, width: int, size: int) -> nn.Module:
+def mean_head(slate_size: int | None, m: int, width: int, size: int) -> nn.Module:
     """The actor's mean before it is squashed."""
-    return ScoreHead(m) if scores else StateHead(m, width, size)
+    return StateHead(m, width, size) if slate_size is None else ScoreHead(m)
 
 
 def page_critic(policy: Any, features_extractor: BaseFeaturesExtractor | None) -> ContinuousCritic:
     """A critic whose networks know what the action says."""
     critic = PageCritic(**policy._update_features_extractor(policy.critic_kwargs, features_extractor))
     m, width, size = shape_of(critic)
+    k = policy.slate_size
     critic.q_networks = []
     for index in range(critic.n_critics):
-        network = ScoredValue(m, width) if policy.scores else WishedValue(m, width, size)
+        network = WishedValue(m, width, size) if k is None else ScoredValue(m, width, k)
         critic.add_module(f"qf{index}", network)
         critic.q_networks.append(network)
     return critic.to(policy.device)

@@ -106,23 +106,37 @@ class EvenSpread(nn.Module):
 
 
 class ScoredValue(nn.Module):
-    """(B, 1): the value of showing what the scores `a` put on top; input: features, then a, (B, M + width + M).
+    """(B, 1): the value of the slate that the scores `a` put on top; input: features, then a, (B, M + width + M).
 
-    ``level(state) + gain sum_j softmax(SHARPNESS a)_j u_j``, u_j being the extractor's own score of candidate j: exact
-    for K = 1 as the scores part, in general a smooth stand-in for the top K, blind to the candidates' order.
+    ``level(state) + sum_k gain_k sum_j P_kj u_j``, over slots k = 1..K; u_j is the extractor's own score of candidate
+    j, P_kj the relaxed answer to "is j the k-th of `a`", see `relaxed_ranks`. Every slot counts, as it does for the
+    reward: were it the top alone, nothing would teach the actor what to put beneath. Blind to the candidates' order.
     """
 
-    def __init__(self, n_candidates: int, width: int) -> None:
+    def __init__(self, n_candidates: int, width: int, slate_size: int) -> None:
         super().__init__()
-        self.n_candidates = n_candidates
+        self.n_candidates, self.slate_size = n_candidates, slate_size
         self.level = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
-        self.gain = nn.Parameter(torch.ones(1))
+        self.gain = nn.Parameter(torch.ones(slate_size))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         worth, state = inputs[:, : self.n_candidates], inputs[:, self.n_candidates : -self.n_candidates]
-        shown = (SHARPNESS * inputs[:, -self.n_candidates :]).softmax(dim=1)
-        result: torch.Tensor = self.level(state) + self.gain * (shown * worth).sum(dim=1, keepdim=True)
+        shown = relaxed_ranks(inputs[:, -self.n_candidates :], self.slate_size)
+        slots = (shown * worth[:, None]).sum(dim=2)
+        result: torch.Tensor = self.level(state) + (slots @ self.gain)[:, None]
         return result
+
+
+def relaxed_ranks(scores: torch.Tensor, k: int, sharpness: float = SHARPNESS) -> torch.Tensor:
+    """(B, K, M): row k is a distribution over M that tends to the k-th highest of `scores` (B, M) with `sharpness`.
+
+    softmax_j(sharpness ((M + 1 - 2k) s_j - sum_i |s_j - s_i|)), NeuralSort: Grover et al. 2019 (arXiv:1903.08850), eq.
+    5, whose temperature is 1 / sharpness.
+    """
+    m = scores.shape[1]
+    slope = m + 1 - 2 * torch.arange(1, k + 1, device=scores.device, dtype=scores.dtype)
+    apart = (scores[:, :, None] - scores[:, None, :]).abs().sum(dim=2)
+    return (sharpness * (slope[:, None] * scores[:, None, :] - apart[:, None, :])).softmax(dim=2)
 
 
 class WishedValue(nn.Module):

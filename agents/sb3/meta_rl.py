@@ -88,8 +88,8 @@ class TellingVecEnv(PageVecEnv):
 
     def _last(self, observation: Mapping[str, NDArray[Any]], lane: int) -> dict[str, NDArray[Any]]:
         rows = slice(lane, lane + 1)
-        outcome = outcome_of(self._shown[rows], self._history[rows], observation["history"])
-        return super()._last({**observation, "shown": self._shown[rows], "outcome": outcome}, lane)
+        outcome = outcome_of(self._shown[rows], self._history[rows], observation["history"][None])[0]
+        return super()._last({**observation, "shown": self._shown[lane].copy(), "outcome": outcome}, lane)
 
     def _seen(self, observations: Mapping[str, NDArray[Any]], begun: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         if begun.all():

@@ -24,7 +24,10 @@ class Continuous(OffPolicy):
 
     def _set_action(self, action: Any) -> None:
         self.action_kind = kind_of(action, ("scores", "wish"))
-        self.network["scores"] = self.action_kind is Scores
+
+    def begin(self, items: Items, spaces: Spaces, seed: int) -> None:
+        self.network["slate_size"] = spaces.slate_size if self.action_kind is Scores else None
+        super().begin(items, spaces, seed)
 
     @property
     def stored(self) -> tuple[str, ...]:

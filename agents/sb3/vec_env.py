@@ -56,14 +56,24 @@ class GymnasiumVecEnv(VecEnv):
         self._sums += rewards
         self._lengths += 1
         lanes: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for lane in np.flatnonzero(done).tolist():
+        self._close_episodes(np.flatnonzero(done), truncated & ~terminated, infos, lanes)
+        return observations, (self.reward_scale * rewards).astype(np.float32), done, lanes
+
+    def _close_episodes(
+        self, ended: NDArray[np.int64], cut: NDArray[np.bool_], infos: Mapping[str, Any], lanes: list[dict[str, Any]]
+    ) -> None:
+        """Write into `lanes` what stable-baselines3 wants to know of those that `ended`; `cut`: by time."""
+        if not len(ended):
+            return
+        passed = time.time() - self._start
+        sums, lengths, cuts = self._sums[ended], self._lengths[ended].tolist(), cut[ended].tolist()
+        for lane, total, length, by_time in zip(ended.tolist(), sums, lengths, cuts, strict=True):
             lanes[lane] = {
                 "terminal_observation": lane_of(infos["final_obs"], lane),
-                "TimeLimit.truncated": bool(truncated[lane] and not terminated[lane]),
-                "episode": {"r": self._sums[lane], "l": int(self._lengths[lane]), "t": time.time() - self._start},
+                "TimeLimit.truncated": by_time,
+                "episode": {"r": total, "l": length, "t": passed},
             }
-        self._sums[done], self._lengths[done] = 0.0, 0
-        return observations, (self.reward_scale * rewards).astype(np.float32), done, lanes
+        self._sums[ended], self._lengths[ended] = 0.0, 0
 
     def close(self) -> None:
         self.env.close()
@@ -111,6 +121,7 @@ class PageVecEnv(GymnasiumVecEnv):
                 "build it with action='slate' and the agent's candidates and slate size."
             )
         self.actions, self.observation_space, self.action_space = actions, space, actions.space()
+        self._names = list(space.spaces)
 
     def reset(self) -> Any:
         return self._seen(super().reset(), np.ones(self.num_envs, dtype=np.bool_))
@@ -122,18 +133,17 @@ class PageVecEnv(GymnasiumVecEnv):
     def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         observations, rewards, done, lanes = super().step_wait()
         for lane in np.flatnonzero(done).tolist():
-            last = lanes[lane]["terminal_observation"]
-            lanes[lane]["terminal_observation"] = self._last({name: last[name][None] for name in last}, lane)
+            lanes[lane]["terminal_observation"] = self._last(lanes[lane]["terminal_observation"], lane)
         return self._seen(observations, done), rewards, done, lanes
 
     def _last(self, observation: Mapping[str, NDArray[Any]], lane: int) -> dict[str, NDArray[Any]]:
-        """What the learner sees at the end of an episode, from a batch of one."""
-        return {name: observation[name][0] for name in self.observation_space.spaces}  # type: ignore[attr-defined]
+        """What the learner sees of one lane's last page."""
+        return {name: observation[name] for name in self._names}
 
     def _seen(self, observations: Mapping[str, NDArray[Any]], begun: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         """The parts the learner sees; the candidates are kept for reading its action. `begun`: new episodes."""
-        self._candidates = np.array(observations["candidates"])
-        return {name: observations[name] for name in self.observation_space.spaces}  # type: ignore[attr-defined]
+        self._candidates = np.asarray(observations["candidates"])
+        return {name: observations[name] for name in self._names}
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         if attr_name == "action_masks":

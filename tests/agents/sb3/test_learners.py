@@ -64,7 +64,7 @@ def test_by_learn_it_reaches_the_best_slates(name: str) -> None:
     """95 % of the best expected clicks, in the learner's own loop on a vector env."""
     shop = tiny_shop()
     agent = begun(LEARNERS[name](), shop)
-    agent.learn(TinyEnv(shop), 10_000 if name == "sac" else 6000)  # its temperature falls slowly
+    agent.learn(TinyEnv(shop), 6000)
     assert share_of_best(shop, agent) >= 0.95
 
 

@@ -128,14 +128,18 @@ def test_learn_tells_of_the_page_before() -> None:
     assert (lanes.reset()["shown"] == -1).all()
     slates = np.tile([3, 1], (6, 1))
     candidates = lanes._candidates.copy()
+    shown = np.take_along_axis(candidates, slates, axis=1)
     seen, rewards, done, infos = lanes.step(slates)
     goes_on = ~done
     assert goes_on.any()
-    assert (seen["shown"][goes_on] == np.take_along_axis(candidates, slates, axis=1)[goes_on]).all()
+    assert done.any()
+    assert (seen["shown"][goes_on] == shown[goes_on]).all()
     assert (seen["outcome"].sum(axis=1)[goes_on] == (rewards / agent.reward_scale)[goes_on]).all()
     assert (seen["shown"][done] == -1).all()
     for lane in np.flatnonzero(done):
-        assert set(infos[lane]["terminal_observation"]) == set(lanes.observation_space.spaces)
+        last = infos[lane]["terminal_observation"]
+        assert set(last) == set(lanes.observation_space.spaces)
+        assert last["shown"].tolist() == shown[lane].tolist()
 
 
 def test_remembered_users_are_saved(tmp_path: Path) -> None:
