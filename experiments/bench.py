@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", action="store_true", help="build and run 1,000,000 visitors x 100,000 items instead")
     parser.add_argument("--agents", nargs="*", metavar="NAME", help="measure the agents of conf/agent, or those named")
     parser.add_argument("--sb3", action="store_true", help="the environment's share of stable-baselines3 runs instead")
-    parser.add_argument("--lifecycle", type=int, nargs="?", const=360, metavar="DAYS", help="a year's record instead")
+    parser.add_argument(
+        "--lifecycle", type=int, nargs="?", const=bench_lifecycle.DAYS, metavar="DAYS", help="a year's record instead"
+    )
     options = parser.parse_args(arguments)
     if options.agents is not None:
         bench_agents.main(options.agents)

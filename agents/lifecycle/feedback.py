@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -348,9 +349,10 @@ class FeedbackLog:
         return self._named(np.unique(pages.keys.tick).tolist(), as_of)
 
     def _named(self, ticks: Iterable[int], as_of: int | None = None) -> str:
-        known = self._committed if as_of is None else self._digests(as_of)
-        if as_of is None:
-            known = known | {tick: hour.digest for tick, hour in self._open.hours.items()} | self._open.amended(known)
+        known: Mapping[int, str] = self._committed if as_of is None else self._digests(as_of)
+        if as_of is None:  # chained, not merged: the committed hours are many
+            today = {tick: hour.digest for tick, hour in self._open.hours.items()}
+            known = ChainMap(self._open.amended(self._committed), today, self._committed)
         digest = blake2b(digest_size=8)
         for tick in ticks:
             digest.update(known.get(tick, "").encode())

@@ -271,20 +271,21 @@ class CellWatch(Watch):
         self.cells, self.test = cells, one_of("test", test, ("psi", "ks"))
         self.draws, self._rng = draws, np.random.default_rng(seed)
         self._today: Any = 0
-        self._days: deque[NDArray[np.int64]] = deque(maxlen=reference_days + current_days)
+        self._days: NDArray[np.int64] = np.empty((0, 0), np.int64)
 
     def add(self, step: Step) -> None:
         self._today = self._today + self.cells(step)
 
     def close(self) -> None:
         if np.ndim(self._today):
-            self._days.append(self._today)
+            kept = self._days[1 - self.reference_days - self.current_days :]
+            self._days = np.concatenate([kept.reshape(-1, len(self._today)), self._today[None]])
         self._today = 0
 
     def judge(self, alpha: float) -> Finding | None:
         if len(self._days) < self.reference_days + self.current_days:
             return None
-        days = np.stack(self._days)
+        days = self._days
         before, after = days[: self.reference_days].sum(axis=0), days[self.reference_days :].sum(axis=0)
         if not (before.any() and after.any()):
             return None
@@ -305,8 +306,8 @@ class CellWatch(Watch):
         return Finding(0.0, found, found, p_value, int(before.sum()), int(after.sum()), smallest)
 
     def figures(self) -> dict[str, float]:
-        days = np.stack(self._days) if self._days else np.zeros((0, 1), np.int64)
-        before, after = days[: -self.current_days].sum(axis=0), days[-self.current_days :].sum(axis=0)
+        days, current = self._days, self.current_days
+        before, after = days[:-current].sum(axis=0), days[-current:].sum(axis=0)
         if not (before.any() and after.any()):
             return {}
         measure = distributions.psi if self.test == "psi" else distributions.ks

@@ -16,4 +16,13 @@ def test_every_page_of_the_bench_is_logged(tmp_path: Path, monkeypatch: pytest.M
     log = FeedbackLog(tmp_path / "log", bench_lifecycle.SPACES)
     assert log.counts == {"pages": 600, "quarantined": 0, "duplicates": 0}
     assert all(day.seconds > 0 and day.memory > 0 for day in lived)
-    assert "late over early (aim 1.1)" in bench_lifecycle.figures(lived)
+    assert set(bench_lifecycle.figures(lived)) >= {"log + monitor + decide, s a day, mean", "memory at the end, MB"}
+
+
+def test_late_days_are_held_against_early_ones_by_medians_and_by_whole_blocks() -> None:
+    seconds = [5.0, *([0.1] * 17), *([0.15] * (bench_lifecycle.DAYS - 18))]
+    seconds[12], seconds[28], seconds[364] = 0.2, 1.0, 1.0  # a disturbed day, and two on which blocks are merged
+    told = bench_lifecycle.figures([bench_lifecycle.Day(each, each, 100.0) for each in seconds])
+    assert next(told[name] for name in told if name.startswith("late over early")).startswith("1.50 +- 0.")
+    whole = (27 * 0.15 + 1.0) / (16 * 0.1 + 0.2 + 10 * 0.15 + 1.0)
+    assert next(told[name] for name in told if name.startswith("the last 28")) == f"{whole:.2f}"

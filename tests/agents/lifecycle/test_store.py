@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perennial.agents.lifecycle.feedback import FeedbackLog
-from perennial.agents.lifecycle.store import LogDamagedError
+from perennial.agents.lifecycle.store import REOPENED, LogDamagedError
 from tests.agents.lifecycle.hand import SPACES, assert_equal, wave
 
 
@@ -62,3 +62,17 @@ def test_a_log_returns_to_an_earlier_day(three_days: Path) -> None:
     assert log.counts["pages"] == 2
     with pytest.raises(LogDamagedError, match="ends with day 0, but day 2 was committed"):
         log.return_to(2)
+
+
+def test_no_commit_follows_more_than_a_week_of_others(tmp_path: Path) -> None:
+    """What a commit costs grows with those since the table's newest checkpoint, and with nothing else."""
+    log = FeedbackLog(tmp_path, SPACES)
+    for day in range(2 * REOPENED + 2):
+        log.append(wave(day * 24, [day]))
+        log.close(day * 24 + 23)
+        log.commit(day)
+        for table in ("pages", "impressions"):
+            written = tmp_path / table / "_delta_log"
+            newest = max((int(file.name[:20]) for file in written.glob("*.checkpoint.parquet")), default=-1)
+            assert sum(int(file.stem) > newest for file in written.glob("*.json")) <= REOPENED
+    assert FeedbackLog(tmp_path, SPACES).read(0, 99).keys.visit.tolist() == list(range(2 * REOPENED + 2))
