@@ -125,7 +125,8 @@ class RecurrentSlotwisePolicy(RecurrentSlatePolicy):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(B, K) values, (B K,) log-probabilities and (B K,) entropies of the slots; the critic trains no LSTM."""
         features = self.extract_features(obs)
-        latent, _ = self._process_sequence(features, lstm_states.pi, episode_starts, self.lstm_actor)
+        hidden, cell = lstm_states.pi
+        latent, _ = self._process_sequence(features, (hidden, cell), episode_starts, self.lstm_actor)
         policy = self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(latent))
         values = self.value_net(self.mlp_extractor.forward_critic(latent.detach()))
         return values, policy.slot_log_prob(actions).flatten(), policy.slot_entropy(actions).flatten()
