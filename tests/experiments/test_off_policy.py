@@ -181,8 +181,8 @@ def coverage_at_the_floor(shop: LoggedShop, count: int) -> dict[str, Told]:
 def held_to(found: dict[str, Told], low: float, high: float) -> None:
     """What the gate would believe covers as it says.
 
-    Bounds cover more often, and so do values of what is hardly explored because the log shows it anyway: intervals allow
-    for other visitors than those logged, who then make up most of their width.
+    Bounds cover more often, and so do values of policies close to the one that served, if that is known: intervals
+    allow for other visitors than those logged, who then make up most of their width.
     """
     believed = {name: told.covers for name, told in found.items() if told.size >= ENOUGH}
     points = {name: share for name, share in believed.items() if "unknown" in name or "popular" in name}
