@@ -210,6 +210,12 @@ def test_a_server_keeps_the_files_and_leaves_none_with_the_run(server: str, tmp_
     assert fresh.clicks.tolist() == agent(2).clicks.tolist()
 
 
+def test_a_server_that_does_not_answer_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'uri' must be the address of an MLflow server that runs. Got http://127"):
+        served_shelf(tmp_path, f"http://127.0.0.1:{free_port()}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_mlflow_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(ValueError, match=r"pip install 'perennial\[mlflow\]', or choose registry=embedded"):
