@@ -56,10 +56,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     words = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     words += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.sqlite'}"]
     words += ["--artifacts-destination", str(folder / "artifacts")]
-    silent = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "server", *words]
     with (folder / "said").open("wb") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=silent, cwd=folder, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=said, stderr=said, env=os.environ | quiet, cwd=folder, start_new_session=True
+        )
     try:
         wait_for(f"{address}/health", process, folder / "said")
         yield address
