@@ -1,11 +1,21 @@
-"""Guardrails: what may stop a candidate whatever its clicks say, and the examination before its first visitor."""
+"""Guardrails: what may stop a candidate whatever its clicks say, and the examination before its first visitor.
+
+Errors of a step. Its sequence and each of its guardrails are given the same alpha, that of the rollout divided by its
+steps, and none is divided among them. A guardrail can only stop, so that a harmful candidate still gets forward with
+chance alpha / 2 at most, whatever guardrails there are. A harmless one may be stopped by any of them: one that stands
+right on every limit at once is stopped falsely with chance at most (1 + b + 2 f) alpha / 2 a step, by the sum over
+the sequence's lower side, b bounce guardrails (their upper side) and f fairness guardrails (groups, and providers);
+latency is known and errs never. For ``conf/strategy/nightly_canary.yaml`` that is 4 x .025 / 2 = 5 % a step and 10 %
+in its two steps. A candidate equal to the champion stands on the sequence's limit alone, 1.25 % a step, and far from
+the others', which accept a loss.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +30,10 @@ ENOUGH_PAGES = 20
 """Pages with candidates in an order without meaning on which nobody shows the same slots by chance."""
 
 
+Evidence = Literal["none", "visitors", "lot"]
+"""From least to most: no visitor has met the candidate; visitors have; users were dealt to both arms by lot."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a guardrail says: why the candidate must go (empty: it need not), and the figures that says so."""
@@ -29,7 +43,14 @@ class Reading:
 
 
 class Guardrail(ABC):
-    """Reads the evidence of one step of a rollout, as often as asked."""
+    """Reads the evidence of one step of a rollout, as often as asked.
+
+    ``needs``: the least evidence with which it can ever speak; a rollout that gathers less refuses it.
+    """
+
+    @property
+    def needs(self) -> Evidence:
+        return "visitors"
 
     def inform(self, audit: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027 - most ask for none
         """Audit tables: ``protected`` (U,) of the users, ``provider`` (N,) of the items."""
@@ -57,6 +78,10 @@ class BounceGuardrail(Guardrail):
     def __init__(self, max_increase: float = 0.02, sequence: ConfidenceSequence | None = None) -> None:
         self.max_increase = number("max_increase", max_increase, 0.0, 1.0)
         self.sequence = Mixture("bounce") if sequence is None else sequence
+
+    @property
+    def needs(self) -> Evidence:
+        return "lot" if self.sequence.by_lot else "visitors"
 
     def begin(self, trial: Trial, share: float, alpha: float) -> None:
         self.sequence.begin(share, alpha)
@@ -105,6 +130,10 @@ class LatencyGuardrail(Guardrail):
         self.max_ms = number("max_ms", max_ms, 0.0, above=True)
         self.cost = DeclaredCost() if cost is None else cost
         self._latency = 0.0
+
+    @property
+    def needs(self) -> Evidence:
+        return "none"
 
     def begin(self, trial: Trial, share: float, alpha: float) -> None:
         self._latency = self.cost.of(trial.candidate)

@@ -6,13 +6,14 @@ import pytest
 
 from perennial.agents.base import Agent, Decision, Feedback, Keys, top_k
 from perennial.agents.lifecycle.decisions import TrainingRecord
+from perennial.agents.lifecycle.fairness import FairnessGuardrail
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.guardrails import BounceGuardrail, DeclaredCost, Examination, LatencyGuardrail
 from perennial.agents.lifecycle.hashing import BUCKETS
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment
 from perennial.agents.lifecycle.rollouts import ABTest, BlueGreen, Canary, Shadow
-from perennial.agents.lifecycle.sequential import Betting, Mixture
+from perennial.agents.lifecycle.sequential import Betting, Mixture, mixture_interval
 from perennial.agents.lifecycle.training import Trained
 from tests.agents.lifecycle.hand import SPACES, wave
 
@@ -326,6 +327,45 @@ def test_blue_green_switches_everybody_and_back(tmp_path):
     stage.run(8, until_end=True)
     assert [r.step for r in stage.records] == ["examination", "blue", "blue", "green", "green"]
     assert stage.records[-1].verdict == "promote"
+
+
+def test_blue_green_reads_the_clock_of_two_times(tmp_path):
+    """Three days of the champion's are no evidence on the candidate: its first day is judged as early as it is."""
+    stage = Stage(tmp_path, BlueGreen(72, 48, guardrails=[BounceGuardrail()]), visitors=400)
+    stage.propose(Ranker(0.5, seed=1))
+    stage.run(5)
+    assert (stage.records[-1].step, stage.records[-1].evidence["hours"]) == ("green", 24.0)
+    before, after = stage.records[-1].evidence["champion_users"], stage.records[-1].evidence["candidate_users"]
+    assert (before > 2 * after, after) == (True, 400)
+    evidence, rollout = stage.records[-1].evidence, stage.deployment.rollout
+    for name, prefix in (("clicks_per_visit", ""), ("bounce", "bounce_")):
+        arms = rollout._ledger.moments(name)
+        _, low, high = mixture_interval(*arms, 0.05 / 2, 5000.0, 50, together=False)
+        assert (evidence[f"{prefix}low"], evidence[f"{prefix}high"]) == (float(low), float(high))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: BlueGreen(guardrails=[BounceGuardrail(sequence=Betting())]),
+            "'guardrails' of a BlueGreen must be able to speak. Got BounceGuardrail with Betting, which needs users "
+            "dealt to both arms by lot; the arms here are two times: take a Mixture in its place",
+        ),
+        (
+            lambda: Shadow(guardrails=[BounceGuardrail(sequence=Betting())]),
+            "'guardrails' of a Shadow must be able to speak. Got BounceGuardrail with Betting, .* nobody meets it here",
+        ),
+        (
+            lambda: Shadow(guardrails=[LatencyGuardrail(), FairnessGuardrail()]),
+            "'guardrails' of a Shadow .* Got FairnessGuardrail, which needs visitors who meet the candidate; nobody",
+        ),
+        (lambda: BlueGreen(sequence=Betting()), "'sequence' of a BlueGreen .* Got Betting, which needs"),
+    ],
+)
+def test_what_could_never_speak_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_the_newest_waits_while_another_is_on_its_way(tmp_path):
