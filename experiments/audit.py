@@ -14,10 +14,11 @@ import polars as pl
 
 from perennial.agents.lifecycle.shelves import Version
 from perennial.envs import World
-from perennial.experiments import resuming
 from perennial.experiments.configuration import ConfigurationError
+from perennial.experiments.console import script
 from perennial.experiments.metrics import HOURS
 from perennial.experiments.reproduce import Records
+from perennial.experiments.run import ask_trust
 from perennial.experiments.threads import one_thread
 
 Line = dict[str, Any]
@@ -208,6 +209,7 @@ def when(tick: int) -> str:
     return f"{World.date_of(tick // HOURS)} {tick % HOURS:02d}h"
 
 
+@script("perennial-audit")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the account of one version, as text or as JSON."""
     one_thread()
@@ -215,12 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("version", type=int, help="version to account for")
     parser.add_argument("--json", action="store_true", help="everything, for a machine to read")
+    ask_trust(parser)
     options = parser.parse_args(arguments)
-    try:
-        told = account(Records(options.run), options.version)
-    except (ConfigurationError, *resuming.STOPPED) as error:
-        print(f"perennial-audit: {error}", file=sys.stderr)
-        return 2
+    told = account(Records(options.run, options.trust), options.version)
     print(json.dumps(asdict(told), indent=1) if options.json else "\n".join(sentences(told)))
     return 0
 

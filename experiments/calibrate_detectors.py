@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perennial.experiments import configuration
+from perennial.experiments.console import script
 from perennial.experiments.statistics import Interval, t_interval
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
@@ -312,6 +313,7 @@ WATCHING = ("adwin", "cusum", "ks", "page_hinkley", "performance", "psi")
 """Strategies whose trigger watches the clicks on first pages."""
 
 
+@script("perennial-calibrate-detectors")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Calibrate and print the table; or print what the calibrated do under a season, or as triggers."""
     one_thread()

@@ -22,6 +22,7 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 Node = dict[str, Any]
 """A resolved part of the configuration: plain dicts, lists and scalars."""
@@ -30,6 +31,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 VALUED = {"--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn"}
 """Hydra's flags that the next word belongs to."""
 
+OURS = "perennial"
 SPECIAL = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
@@ -118,6 +120,43 @@ def _refusal(cause: BaseException | None, path: str, error: Exception) -> Except
     return error
 
 
+def check_origin(node: Any, path: str, trusted: Sequence[str] = ()) -> None:
+    """Refuse a `node` from an untrusted file whose building could run anything but our own constructors.
+
+    Every ``_target_`` must be a class of this package, or come from one of the packages `trusted`; a name that leads to
+    something imported there from elsewhere does not count. References of OmegaConf (``${...}``) can make nodes while
+    they are read, so that a file with any is refused.
+    """
+    if isinstance(node, str) and "${" in node:
+        raise ConfigurationError(f"{path} must be a plain value. Got the reference {node!r}.")
+    if isinstance(node, list):
+        for index, value in enumerate(node):
+            check_origin(value, f"{path}[{index}]", trusted)
+    if isinstance(node, dict):
+        for key, value in node.items():
+            check_origin(value, _join(path, str(key)), trusted)
+        if "_target_" in node:
+            _check_origin(str(node["_target_"]), _join(path, "_target_"), trusted)
+
+
+def _check_origin(name: str, path: str, trusted: Sequence[str]) -> None:
+    """A name may be looked up, which imports its module, only once its first word is known to be trusted."""
+    package = name.partition(".")[0]
+    if package == OURS or package in trusted:
+        target = _target(name, path)
+        home = str(getattr(target, "__module__", "")).partition(".")[0]
+        if home in trusted or (home == OURS and inspect.isclass(target)):
+            return
+    allowed = (
+        ""
+        if package == OURS
+        else (f" If the file is yours or you trust who made it, allow its package: --trust {package}.")
+    )
+    raise ConfigurationError(
+        f"{path} must be a class of {', '.join((OURS, *trusted))}. Got '{name}', which could run any code.{allowed}"
+    )
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """ "The sentence "Did you mean 'x'?", or nothing where no allowed word is near."""
     match = difflib.get_close_matches(word, list(allowed), 1)
@@ -128,6 +167,17 @@ def load(path: Path) -> Node:
     """One YAML of `conf/` as plain values."""
     node = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     assert isinstance(node, dict)
+    return {str(key): value for key, value in node.items()}
+
+
+def read(path: Path) -> Node:
+    """A YAML from elsewhere as plain values, its references left as they are; see `check_origin`."""
+    try:
+        node = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {' '.join(str(error).split())}.") from error
+    if not isinstance(node, dict):
+        raise ConfigurationError(f"{path} must hold keys and values. Got {type(node).__name__}.")
     return {str(key): value for key, value in node.items()}
 
 
@@ -177,7 +227,7 @@ def _forced(override: Override) -> str:
 
 
 def _check_call(node: Node, path: str, given: set[str]) -> None:
-    target = _target(node["_target_"], path)
+    target = _target(node["_target_"], _join(path, "_target_"))
     name, options, hints = getattr(target, "__name__", str(target)), _options(target), _hints(target)
     keys = {str(key) for key in node} - SPECIAL
     allowed = [key for key in options if key not in given]
@@ -199,7 +249,7 @@ def _target(name: str, path: str) -> Callable[..., Any]:
     try:
         target: Callable[..., Any] = get_object(name)
     except Exception as error:  # Hydra wraps whatever the import raised
-        raise ConfigurationError(f"{_join(path, '_target_')} names no class or function: '{name}'.") from error
+        raise ConfigurationError(f"{path} names no class or function: '{name}'.") from error
     return target
 
 

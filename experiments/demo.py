@@ -7,17 +7,18 @@ import os
 import sys
 from collections.abc import Sequence
 
+from perennial.experiments.console import script
 from perennial.experiments.threads import one_thread
 
 
+@script("perennial-demo")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`perennial-demo`: 0 when done, 2 when the configuration cannot be run."""
+    """`perennial-demo`: 0 when done, 1 when the disk stopped it, 2 when the configuration cannot be run."""
     one_thread()
     options = _parser().parse_args(arguments)
     from rich.console import Console
 
     from perennial.experiments import report, study, workers
-    from perennial.experiments.configuration import ConfigurationError
     from perennial.experiments.progress import tracking
 
     console = Console(width=None if sys.stdout.isatty() else 150)
@@ -29,9 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tracking(console, "Simulating", workers.total_days(runs)) as tracker:
             results = workers.work(runs, options.workers, tracker.advance, options.overwrite)
         report.present(console, asked, runs, results, options.workers)
-    except ConfigurationError as error:
-        print(f"perennial-demo: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         console.print("Interrupted. Finished runs are kept; the same command goes on from there.")
         return 130

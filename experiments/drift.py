@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.experiments import configuration, figures
 from perennial.experiments.configuration import ConfigurationError
+from perennial.experiments.console import script
 from perennial.experiments.run import WORLD_GETS, build_world
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def listing() -> Any:
     return table
 
 
+@script("perennial-drift")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print or draw; 0 when done, 2 when asked for something that is not there."""
     options = _parser().parse_intermixed_args(arguments)

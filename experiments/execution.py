@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from perennial.agents.base import Agent, Items, Spaces
+from perennial.agents.lifecycle.checkpoint import read_arrays
 from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.fairness import FairnessReport
 from perennial.agents.lifecycle.feedback import FeedbackLog
@@ -86,6 +87,11 @@ def items_of(world: World) -> Items | Callable[[int], Items]:
 
 def prepare(runs: Sequence[Run], advance: Advance) -> Path:
     """The time before the scored window, for runs that share it, and the first version of each of their agents."""
+    with resuming.told(runs[0].history):
+        return _prepare(runs, advance)
+
+
+def _prepare(runs: Sequence[Run], advance: Advance) -> Path:
     first = runs[0]
     history, days = first.history, first.window.history_days
     if (history / WORLD).exists():
@@ -116,13 +122,12 @@ def _live_through_history(run: Run, advance: Advance) -> None:
         site = _history_site(run, draft)
         loop = resuming.live(site, partial(_begin_history, run), days, advance)
         loop.deployment.registry.close()
-        with resuming.told(draft):
-            loop.log.compact()
-            for name, saved in ((DELIVERY, loop.delivery.save()), (WORLD, site.world.save())):
-                arrays: dict[str, Any] = saved
-                np.savez(draft / name, **arrays)
-            shutil.rmtree(draft / resuming.CHECKPOINT)
-            os.rename(draft, run.history)
+        loop.log.compact()
+        for name, saved in ((DELIVERY, loop.delivery.save()), (WORLD, site.world.save())):
+            arrays: dict[str, Any] = saved
+            np.savez(draft / name, **arrays)
+        shutil.rmtree(draft / resuming.CHECKPOINT)
+        os.rename(draft, run.history)
 
 
 def _history_site(run: Run, folder: Path) -> Site:
@@ -166,18 +171,22 @@ def _fit_first_version(run: Run, log: FeedbackLog) -> None:
 def execute(run: Run, advance: Advance) -> Path:
     """The scored window of one run, from where its history or an interruption left off; `result.json` comes last."""
     parts, started = build(run), time.perf_counter()
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with resuming.alone(run.folder):
-        resumed = not results.finished(run.folder) and resuming.interrupted(run.folder, identity(run))
-        if not resumed:
-            _clear(run.folder)
-            configuration.save({**run.settings, "registry": run.registry, **run.names}, run.folder / CONFIG)
-        days = range(run.window.start, run.window.start + run.window.scored_days)
-        loop = resuming.live(_site(run, parts, resumed), partial(_begin, run, parts), days, advance)
-        loop.deployment.registry.close()
-        with resuming.told(run.folder):
-            _write(run, loop, started)
+    with resuming.told(run.folder):
+        run.folder.mkdir(parents=True, exist_ok=True)
+        with resuming.alone(run.folder):
+            _execute(run, parts, advance, started)
     return run.folder
+
+
+def _execute(run: Run, parts: Parts, advance: Advance, started: float) -> None:
+    resumed = not results.finished(run.folder) and resuming.interrupted(run.folder, identity(run))
+    if not resumed:
+        _clear(run.folder)
+        configuration.save({**run.settings, "registry": run.registry, **run.names}, run.folder / CONFIG)
+    days = range(run.window.start, run.window.start + run.window.scored_days)
+    loop = resuming.live(_site(run, parts, resumed), partial(_begin, run, parts), days, advance)
+    loop.deployment.registry.close()
+    _write(run, loop, started)
 
 
 def identity(run: Run) -> str:
@@ -215,9 +224,8 @@ def open_registry(run: Run) -> Registry:
 
 def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
     """The parts of a run at its first hour, with the visitors as the history left them."""
-    with np.load(run.history / WORLD) as visitors, np.load(run.history / DELIVERY) as under_way:
-        site.world.restore(dict(visitors))
-        parts.delivery.restore(dict(under_way))
+    site.world.restore(of_history(run, WORLD))
+    parts.delivery.restore(of_history(run, DELIVERY))
     agent, training = _first(run, site.training)
     window, strategy = run.window, parts.strategy
     before, floor = window.start * HOURS - 1, seed_of(run, 1)
@@ -233,6 +241,13 @@ def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
         "fairness": FairnessReport(site.world.audit_attributes),
         "delivery": parts.delivery,
     }
+
+
+def of_history(run: Run, name: str) -> dict[str, Any]:
+    """The arrays that the time before left in its file `name`."""
+    return read_arrays(
+        run.history / name, f"Delete {run.history} and start again: the time before is lived through anew."
+    )
 
 
 def _first(run: Run, training: TrainingJob) -> tuple[Agent, TrainingRecord]:

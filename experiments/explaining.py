@@ -14,6 +14,7 @@ from perennial.agents.lifecycle.explanations import GROUPS, Explainer, Explanati
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.lifecycle.validation import SLICES
+from perennial.experiments.console import script
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
 
@@ -75,25 +76,26 @@ def table(found: Sequence[Explanation]) -> Table:
     return Table("What moved the recommendations: Shapley values, averaged with and without their sign", columns, rows)
 
 
+@script("perennial-explain")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`perennial-explain key=value ...`: of the run that `perennial-run` with the same words made."""
+    """`perennial-explain RUN`, or the words that `perennial-run` was given."""
     one_thread()
+    from perennial.experiments import run as runs
+
     parser = argparse.ArgumentParser(prog="perennial-explain", description=__doc__)
-    parser.add_argument("settings", nargs="*", help="those of the run, as given to perennial-run")
+    runs.ask_finished(parser)
     parser.add_argument("--versions", type=int, nargs=2, help="which two (default: the newest two that are kept)")
     parser.add_argument("--days", type=int, default=7, help="last days whose pages they are asked about (default 7)")
     options = parser.parse_args(arguments)
     from rich.console import Console
 
-    from perennial.experiments import run as runs
     from perennial.experiments import workers
-    from perennial.experiments.configuration import ConfigurationError
 
     try:
-        run = runs.finished(options.settings, options.days)
+        run = runs.finished(options.run, options.days, options.trust)
         workers.one_torch_thread()
         found = of_run(run, tuple(options.versions) if options.versions else None, options.days)
-    except (ConfigurationError, ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError) as error:
         print(f"perennial-explain: {error}", file=sys.stderr)
         return 2
     Console().print(table(found).rich())

@@ -16,6 +16,7 @@ from perennial.agents.base import Agent, Keys
 from perennial.agents.lifecycle.fairness import Floats, disparate_impact, exposure_weights, odds_gaps
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.tables import HOURS
+from perennial.experiments.console import script
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
 
@@ -144,8 +145,7 @@ def of_run(run: Any, days: int = DAYS) -> dict[str, Odds]:
     from perennial.experiments import execution, results
 
     parts, window = execution.build(run), run.window
-    with np.load(run.history / "world.npz") as saved:
-        parts.world.restore(dict(saved))
+    parts.world.restore(execution.of_history(run, execution.WORLD))
     registry = Registry(run.folder / "registry", results.code_digest(), run.seed)
     last = window.start + window.scored_days
     agent = parts.training.fresh(last * HOURS)
@@ -154,24 +154,21 @@ def of_run(run: Any, days: int = DAYS) -> dict[str, Odds]:
     return measure(parts.world, agent, max(window.start, last - days), min(days, window.scored_days))
 
 
+@script("perennial-fairness")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`perennial-fairness key=value ...`: of the run that `perennial-run` with the same words made."""
+    """`perennial-fairness RUN`, or the words that `perennial-run` was given."""
     one_thread()
+    from perennial.experiments import run as runs
+
     parser = argparse.ArgumentParser(prog="perennial-fairness", description=__doc__)
-    parser.add_argument("settings", nargs="*", help="those of the run, as given to perennial-run")
+    runs.ask_finished(parser)
     parser.add_argument("--days", type=int, default=DAYS, help=f"its last days (default {DAYS})")
     options = parser.parse_args(arguments)
     from rich.console import Console
 
-    from perennial.experiments import run as runs
     from perennial.experiments import workers
-    from perennial.experiments.configuration import ConfigurationError
 
-    try:
-        run = runs.finished(options.settings, options.days)
-    except ConfigurationError as error:
-        print(f"perennial-fairness: {error}", file=sys.stderr)
-        return 2
+    run = runs.finished(options.run, options.days, options.trust)
     workers.one_torch_thread()
     Console().print(table(of_run(run, options.days)).rich())
     return 0

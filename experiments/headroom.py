@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.experiments import configuration
 from perennial.experiments.configuration import ConfigurationError, Node
+from perennial.experiments.console import script
 from perennial.experiments.run import WORLD_GETS, Experiment, Run, build_world
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
@@ -191,6 +192,7 @@ def setting_table(names: Sequence[str], headrooms: Sequence[Headroom]) -> Table:
     )
 
 
+@script("perennial-headroom")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the headroom of a world; 0 when done, 2 when the configuration cannot be run."""
     one_thread()

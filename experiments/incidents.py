@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from perennial.envs import World
 from perennial.envs.drift import Composed, Drift
 from perennial.envs.drift.schedules import day_of
-from perennial.experiments import results, resuming
+from perennial.experiments import results
 from perennial.experiments.audit import Line, when
 from perennial.experiments.configuration import ConfigurationError
+from perennial.experiments.console import script
 from perennial.experiments.metrics import HOURS, Day
 from perennial.experiments.reproduce import Records
-from perennial.experiments.run import build_world
+from perennial.experiments.run import ask_trust, build_world
 from perennial.experiments.threads import one_thread
 
 MOVED = 0.25
@@ -218,19 +219,17 @@ def _decision(line: Line) -> str:
     return f"{when(line['tick'])}: version {line['version']} {line['verdict']} by {line['rollout']}"
 
 
+@script("perennial-incidents")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write `incidents.md` and `incidents.json` into a finished run's folder, and print the former."""
     one_thread()
     parser = argparse.ArgumentParser(prog="perennial-incidents", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a finished run")
+    ask_trust(parser)
     options = parser.parse_args(arguments)
-    try:
-        if not results.finished(options.run):
-            raise ConfigurationError(f"'run' must be the folder of a finished run. Got {options.run}.")
-        found = incidents(Records(options.run))
-    except (ConfigurationError, *resuming.STOPPED) as error:
-        print(f"perennial-incidents: {error}", file=sys.stderr)
-        return 2
+    if not results.finished(options.run):
+        raise ConfigurationError(f"'run' must be the folder of a finished run. Got {options.run}.")
+    found = incidents(Records(options.run, options.trust))
     results.write_atomically(options.run / "incidents.md", report(found))
     body: list[dict[str, Any]] = [asdict(incident) for incident in found]
     results.write_atomically(options.run / "incidents.json", json.dumps(body, indent=1) + "\n")

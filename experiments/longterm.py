@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perennial.experiments.console import script
 from perennial.experiments.statistics import Interval, uplift_interval
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
@@ -132,6 +133,7 @@ def picture(found: dict[tuple[float, float], Interval]) -> Any:
     return figure
 
 
+@script("perennial-longterm")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table and, with --out, write the picture."""
     one_thread()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from perennial.agents.base import Agent, Keys
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.tables import HOURS
+from perennial.experiments.console import script
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
 
@@ -85,8 +86,7 @@ def score(run: Any, days: int = DAYS) -> Table:
     from perennial.experiments import execution, results
 
     parts = execution.build(run)
-    with np.load(run.history / "world.npz") as saved:
-        state = dict(saved)
+    state = execution.of_history(run, execution.WORLD)
 
     def shop() -> World:
         world = execution.build(run).world
@@ -137,24 +137,21 @@ def _row(line: dict[str, Any], found: Replay | None) -> dict[str, Any]:
     return row | {"lift": lift, "right": right}
 
 
+@script("perennial-promotions")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`perennial-promotions key=value ...`: the rollouts of the run that `perennial-run` with the same words made."""
+    """`perennial-promotions RUN`, or the words that `perennial-run` was given: the rollouts of that run."""
     one_thread()
+    from perennial.experiments import run as runs
+
     parser = argparse.ArgumentParser(prog="perennial-promotions", description=__doc__)
-    parser.add_argument("settings", nargs="*", help="those of the run, as given to perennial-run")
+    runs.ask_finished(parser)
     parser.add_argument("--days", type=int, default=DAYS, help=f"replayed after each verdict (default {DAYS})")
     options = parser.parse_args(arguments)
     from rich.console import Console
 
-    from perennial.experiments import run as runs
     from perennial.experiments import workers
-    from perennial.experiments.configuration import ConfigurationError
 
-    try:
-        run = runs.finished(options.settings, options.days)
-    except ConfigurationError as error:
-        print(f"perennial-promotions: {error}", file=sys.stderr)
-        return 2
+    run = runs.finished(options.run, options.days, options.trust)
     workers.one_torch_thread()
     Console().print(score(run, options.days).rich())
     return 0

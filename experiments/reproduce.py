@@ -58,8 +58,8 @@ class Rebuilt:
 class Records:
     """What a run left to rebuild its models from: settings, decisions, log and the registry's rows, but no model."""
 
-    def __init__(self, folder: Path) -> None:
-        self.run = runs.kept_in(folder)
+    def __init__(self, folder: Path, trusted: Sequence[str] = ()) -> None:
+        self.run = runs.kept_in(folder, trusted)
         self.lines = read_lines(folder / resuming.DECISIONS)
         self.training = execution.build(self.run).training
         self.log = FeedbackLog(folder / resuming.LOG, self.training.spaces)
@@ -151,9 +151,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="perennial-reproduce", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of a run, such as runs/gift_shop/nightly-seasonal-seed0")
     parser.add_argument("version", type=int, nargs="?", help="version to rebuild; none: all of them")
+    runs.ask_trust(parser)
     options = parser.parse_args(arguments)
     try:
-        records = Records(options.run)
+        records = Records(options.run, options.trust)
         return _report(records, options.version)
     except (ConfigurationError, *resuming.STOPPED) as error:
         print(f"perennial-reproduce: {error}", file=sys.stderr)

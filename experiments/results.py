@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from perennial.agents.lifecycle.damage import DamagedError
 from perennial.experiments.metrics import Day, Scores, summarise
 
 RESULT, TIMINGS = "result.json", "timings.json"
@@ -65,10 +66,16 @@ class Result:
 
 def read(folder: Path) -> Result:
     """The result in `folder`."""
-    body: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    body.pop("scores"), body.pop("digest")
-    days, events = [Day(**row) for row in body.pop("days")], [Event(**row) for row in body.pop("events")]
-    return Result(days=days, events=events, **body)
+    try:
+        body: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        body.pop("scores"), body.pop("digest")
+        days, events = [Day(**row) for row in body.pop("days")], [Event(**row) for row in body.pop("events")]
+        return Result(days=days, events=events, **body)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(
+            f"{folder / RESULT} is damaged ({type(error).__name__}: {error}). Restore it from a copy, or delete the "
+            "run's folder and start again."
+        ) from error
 
 
 def finished(folder: Path) -> bool:
@@ -94,20 +101,31 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-@cache
-def code_digest() -> str:
-    """16 hex digits of all code that decides a run: the environments, their presets, the agents, the loop."""
+DECIDES = (
+    "configuration", "delivery", "execution", "loop", "metrics", "results", "resuming", "reviewers", "run",
+)  # fmt: skip
+"""Modules of this folder that decide a run: what `execution` imports, but for what only shows or starts it."""
+
+
+def code_files() -> list[Path]:
+    """All files that decide a run: the environments, their presets, the agents, the loop and what builds it."""
     import perennial.agents
     import perennial.envs
 
     here = Path(__file__).parent
-    files = [here / f"{name}.py" for name in ("loop", "delivery", "execution", "metrics", "results")]
+    files = [here / f"{name}.py" for name in DECIDES]
     for package in (perennial.envs, perennial.agents):
         root = Path(str(package.__file__)).parent
         found = (path for path in root.rglob("*") if path.suffix in {".py", ".json"})
         files += [path for path in found if "calibration" not in path.parts]
+    return sorted(files)
+
+
+@cache
+def code_digest() -> str:
+    """16 hex digits of all code that decides a run."""
     whole = hashlib.sha256()
-    for path in sorted(files):
+    for path in code_files():
         whole.update(path.read_bytes())
     return whole.hexdigest()[:16]
 

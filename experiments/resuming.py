@@ -15,11 +15,12 @@ from deltalake.exceptions import DeltaError
 from safetensors import SafetensorError
 
 from perennial.agents.lifecycle import checkpoint
-from perennial.agents.lifecycle.checkpoint import Checkpoint, CheckpointDamagedError, Kept
+from perennial.agents.lifecycle.checkpoint import Checkpoint, Kept
+from perennial.agents.lifecycle.damage import DamagedError
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
-from perennial.agents.lifecycle.store import LogDamagedError
+from perennial.agents.lifecycle.snapshot import SnapshotError
 from perennial.agents.lifecycle.training import TrainingJob
 from perennial.envs import World
 from perennial.envs.oracle import Oracle
@@ -28,13 +29,20 @@ from perennial.experiments.metrics import HOURS
 
 CHECKPOINT, DECISIONS, LOG, REGISTRY, REVIEW = "checkpoint", "decisions.jsonl", "log", "registry", "review"
 
+LABELS = "labels.json"
+"""Beside a person's questions: what the page calls each item, where no simulated shop says it."""
+
 
 class RunStoppedError(RuntimeError):
     """A run could not write on, or not read what it starts from; what was committed before is kept."""
 
 
-STOPPED = (RunStoppedError, CheckpointDamagedError, LogDamagedError)
-"""What the disk did to a run, each with a message that says all there is to say."""
+STOPPED = (RunStoppedError, DamagedError, SnapshotError)
+"""What keeps a run from going on, each with a message that says all there is to say: the disk, a damaged record, a part
+that no checkpoint can hold."""
+
+DISK = (OSError, sqlite3.Error, DeltaError, SafetensorError)
+"""What libraries raise where the disk is full or a right is lost; `told` puts it into a sentence."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +78,19 @@ def interrupted(folder: Path, identity: str) -> bool:
 
 def live(site: Site, begin: Callable[[Site], dict[str, Any]], days: range, advance: Callable[[int], object]) -> Loop:
     """Live through `days`: from the first with the parts that `begin` makes, or after the last committed one."""
-    if checkpoint.identity(site.checkpoint.path) is None:
-        last, parts = days.start - 1, begin(site)
-    else:
-        last, parts = site.checkpoint.resume(site.training.knowing, site.world)
-        advance(last + 1 - days.start)
-    loop = Loop(
-        world=site.world, training=site.training, log=site.log, audit=site.audit, checkpoint=site.checkpoint, **parts
-    )
-    if last + 1 < days.stop:
-        with told(site.folder):
+    with told(site.folder):
+        if checkpoint.identity(site.checkpoint.path) is None:
+            last, parts = days.start - 1, begin(site)
+        else:
+            last, parts = site.checkpoint.resume(site.training.knowing, site.world)
+            advance(last + 1 - days.start)
+        loop = Loop(
+            world=site.world, training=site.training, log=site.log, audit=site.audit, checkpoint=site.checkpoint,
+            **parts,
+        )  # fmt: skip
+        if last + 1 < days.stop:
             loop.run((last + 1) * HOURS, days.stop * HOURS - 1, lambda day: advance(1))
-    return loop
+        return loop
 
 
 @contextmanager
@@ -89,13 +98,17 @@ def told(folder: Path) -> Iterator[None]:
     """A full disk, a file size limit or a lost right as one sentence that says what is safe and what to do."""
     try:
         yield
-    except (OSError, sqlite3.Error, DeltaError, SafetensorError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except DISK as error:
         raise RunStoppedError(
-            f"The run in {folder} could not write on: {first}. Every committed day is kept, the day at hand is "
-            "not. Make room or mend the disk, and start the same command again: it goes on after the last committed "
-            "day."
+            f"The run in {folder} could not write on: {first_line(error)}. Every committed day is kept, the day at "
+            "hand is not. Make room or mend the disk, and start the same command again: it goes on after the last "
+            "committed day."
         ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What `error` says first, or its name if it says nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def empty(folder: Path) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.lifecycle.evidence import Moments
 from perennial.agents.lifecycle.sequential import assigned, bets, log_gains, mixture_interval
+from perennial.experiments.console import script
 from perennial.experiments.statistics import share_interval
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
@@ -300,6 +301,7 @@ def table(outcomes: dict[tuple[float, int], dict[str, Outcome]]) -> Table:
     return Table("Thirty daily looks at two arms; 95 % intervals over the repetitions", columns, rows)
 
 
+@script("perennial-rollouts")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print two tables: the tests by themselves, and each kind of rollout as it ships."""
     from perennial.experiments import rollout_kinds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from perennial.envs.preset import EPOCH
 from perennial.experiments import configuration, results
 from perennial.experiments.configuration import ConfigurationError, Node
+from perennial.experiments.console import STOPPED, script
 from perennial.experiments.threads import one_thread
 
 if TYPE_CHECKING:
@@ -165,14 +167,24 @@ def compose(overrides: Sequence[str], arm: str = "", **kept: Any) -> Run:
     return _run({**composed.node, **kept}, composed.choices, arm)
 
 
-def finished(words: Sequence[str], days: int) -> Run:
-    """The finished run that `perennial-run` with the same `words` made, about whose `days` something is asked."""
-    run = compose(words)
+def finished(words: Sequence[str], days: int, trusted: Sequence[str] = ()) -> Run:
+    """The finished run about whose `days` something is asked: `words` are its folder, or what made `perennial-run`
+    make it."""
+    kept = len(words) == 1 and Path(words[0]).is_dir()
+    run = kept_in(Path(words[0]), trusted) if kept else compose(words)
     if run.status() != "finished" or days < 1:
         raise ConfigurationError(
-            f"{run.folder} must be a finished run, and --days at least 1. Give the words that perennial-run was given."
+            f"{run.folder} must be a finished run of this code, and --days at least 1. Give its folder, or the words "
+            "that perennial-run was given."
         )
     return run
+
+
+def ask_finished(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `finished` takes, but for the days."""
+    words = "the run's folder, such as runs/gift_shop/nightly-seasonal-seed0, or its settings as given to perennial-run"
+    parser.add_argument("run", nargs="*", help=words)
+    ask_trust(parser)
 
 
 def _run(node: Node, choices: dict[str, str], arm: str = "") -> Run:
@@ -187,32 +199,41 @@ def _run(node: Node, choices: dict[str, str], arm: str = "") -> Run:
     return run
 
 
-def kept_in(folder: Path) -> Run:
-    """The run whose records lie in `folder`."""
-    from omegaconf import OmegaConf
+def kept_in(folder: Path, trusted: Sequence[str] = ()) -> Run:
+    """The run whose records lie in `folder`.
 
+    Its settings may name classes of this package and of the packages `trusted`, no others: a folder that somebody else
+    made would otherwise run their code.
+    """
     if not (folder / CONFIG).is_file():
         raise ConfigurationError(f"'run' must be the folder of a run, which holds {CONFIG}. Got {folder}.")
-    node: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    node = configuration.read(folder / CONFIG)
+    configuration.check_origin(node, "", trusted)
     place = folder.resolve()
-    return Run(**node, name=place.name, collection=place.parent.name, output=str(place.parent.parent))
+    try:
+        return Run(**node, name=place.name, collection=place.parent.name, output=str(place.parent.parent))
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{folder / CONFIG} does not describe a run: {error}.") from error
 
 
+def ask_trust(parser: argparse.ArgumentParser) -> None:
+    """Add the option with which a user vouches for agents and other parts of their own, for `kept_in`."""
+    words = "a package that the run's config.yaml may take classes from, besides perennial; may be given several times"
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=words)
+
+
+@script("perennial-run")
 def main(arguments: Sequence[str] | None = None) -> int:
     """`perennial-run key=value ...`: one run, or with -m the product of several values."""
     one_thread()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if any(word in ("-m", "--multirun") for word in given):
-            for overrides in configuration.sweep([word for word in given if not word.startswith("-")]):
-                compose(overrides)
-            return _hydra(given)
-        if any(word.startswith("-") for word in given):
-            return _hydra(given)
-        return carry_out(compose(given))
-    except ConfigurationError as error:
-        print(f"perennial-run: {error}", file=sys.stderr)
-        return 2
+    if any(word in ("-m", "--multirun") for word in given):
+        for overrides in configuration.sweep([word for word in given if not word.startswith("-")]):
+            compose(overrides)
+        return _hydra(given)
+    if any(word.startswith("-") for word in given):
+        return _hydra(given)
+    return carry_out(compose(given))
 
 
 def _hydra(given: Sequence[str]) -> int:
@@ -221,16 +242,19 @@ def _hydra(given: Sequence[str]) -> int:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig, OmegaConf
 
+    codes = [0]
+
     @hydra.main(config_path="pkg://perennial.conf", config_name="config", version_base="1.3")
     def task(tree: DictConfig) -> int:
         node = OmegaConf.to_container(tree, resolve=True)
         assert isinstance(node, dict)
         choices = {key: str(value) for key, value in HydraConfig.get().runtime.choices.items()}
-        return carry_out(_run({str(key): value for key, value in node.items()}, choices))
+        codes.append(carry_out(_run({str(key): value for key, value in node.items()}, choices)))
+        return codes[-1]
 
     sys.argv[1:] = configuration.forced(given)
     task()
-    return 0
+    return max(codes)
 
 
 def carry_out(run: Run) -> int:
@@ -252,9 +276,9 @@ def carry_out(run: Run) -> int:
         try:
             with tracking(console, run.label, workers.total_days([run])) as tracker:
                 workers.in_this_process(run, tracker.advance)
-        except resuming.STOPPED as error:
+        except resuming.STOPPED as error:  # one of several runs leaves the others alone
             print(f"perennial-run: {error}", file=sys.stderr)
-            return 1
+            return STOPPED
     done = results.read(run.folder)
     for name, value in {**asdict(done.scores), "retrains": done.retrains}.items():
         console.print(f"  {name.replace('_', ' '):32s} {value:.6g}", highlight=False)

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from perennial.envs.scenarios import SCENARIOS, scenario
+from perennial.experiments.console import script
 from perennial.experiments.headroom import CONTROL_BELOW, POLICIES, Headroom, Score, policy, score
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
@@ -69,6 +70,7 @@ def table(found: dict[str, Headroom]) -> Table:
     )
 
 
+@script("perennial-scenarios")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 0 when done, 2 where a scenario is unknown."""
     one_thread()

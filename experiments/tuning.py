@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.experiments import configuration, results, run
 from perennial.experiments.configuration import ConfigurationError, Node, nearest
+from perennial.experiments.console import script
 from perennial.experiments.threads import one_thread
 
 if TYPE_CHECKING:
@@ -169,8 +170,10 @@ def best(tried: Sequence[Tried]) -> Tried:
     return max(scored, key=lambda trial: (trial.score, -trial.number))
 
 
+@script("perennial-tune")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`perennial-tune agent=<name> [hpo.<option>=<value>] [overrides]`: 0 when done, 2 when it cannot be run."""
+    """`perennial-tune agent=<name> [hpo.<option>=<value>] [overrides]`: 0 when done, 1 when the disk stopped it, 2 when
+    it cannot be run."""
     one_thread()
     options = _parser().parse_args(arguments)
     from rich.console import Console
@@ -198,9 +201,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.write:
             path = TUNED / f"{base.arm.partition('-')[0]}.yaml"
             results.write_atomically(path, beside(path.stem, tuning, tried, command))
-    except ConfigurationError as error:
-        print(f"perennial-tune: {error}", file=sys.stderr)
-        return 2
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise

@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection
 from pathlib import Path
@@ -59,11 +60,22 @@ def crew(workers: int) -> Iterator[Callable[[Sequence[Run], Advance, bool], list
     with ProcessPoolExecutor(workers, context, start, (days,)) as pool:
         try:
             yield carry_out
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():
                 child.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise _died() from error
             raise
+
+
+def _died() -> Exception:
+    from perennial.experiments.resuming import RunStoppedError
+
+    return RunStoppedError(
+        "A worker process was ended from outside, perhaps for want of memory. Finished runs and committed days are "
+        "kept. Start the same command again, with fewer --workers if memory is short: it goes on from there."
+    )
 
 
 def _wait(futures: Sequence[Future[None]], days: Any, advance: Advance) -> None:
@@ -116,10 +128,12 @@ def prepare(runs: Sequence[Run]) -> None:
 
 def execute(run: Run) -> None:
     """In a worker: one run."""
-    from perennial.experiments import execution
+    from perennial.experiments import execution, resuming
 
     try:
         execution.execute(run, _days.put)
+    except resuming.STOPPED:
+        raise
     except Exception as error:
         raise RuntimeError(f"The run {run.folder} failed: {type(error).__name__}: {error}") from error
 

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.lifecycle import snapshot
+from perennial.agents.lifecycle.damage import DamagedError
 from perennial.agents.lifecycle.snapshot import Arrays
 from perennial.agents.lifecycle.store import write_durably
 
 FILE = "day.npz"
 HEAD = "head"
 WORLD = "world."
+AGAIN = "Delete the run's folder and start again; what was logged before is still in the log beside it."
 
 
 class Kept(Protocol):
@@ -31,7 +33,7 @@ class Kept(Protocol):
         """Forget what came after `mark`."""
 
 
-class CheckpointDamagedError(RuntimeError):
+class CheckpointDamagedError(DamagedError):
     """The checkpoint does not hold what was written there."""
 
 
@@ -74,7 +76,7 @@ class Checkpoint:
 
     def resume(self, agent: snapshot.AgentMaker, world: Any) -> tuple[int, dict[str, Any]]:
         """Take the records and the `world` back to the committed day; that day, and the parts as they were then."""
-        arrays = _read(self.path / FILE)
+        arrays = read_arrays(self.path / FILE, AGAIN)
         head = json.loads(arrays[HEAD].tobytes())
         for name, mark in head["marks"].items():
             self.kept[name].return_to(mark)
@@ -88,17 +90,17 @@ def identity(path: Path) -> str | None:
     """Whose checkpoint lies in the folder `path`; None if there is none."""
     if not (path / FILE).exists():
         return None
-    head: dict[str, str] = json.loads(_read(path / FILE)[HEAD].tobytes())
+    head: dict[str, str] = json.loads(read_arrays(path / FILE, AGAIN)[HEAD].tobytes())
     return head["identity"]
 
 
-def _read(file: Path) -> Arrays:
+def read_arrays(file: Path, otherwise: str) -> Arrays:
+    """The arrays in `file`; where it is damaged and there is no copy, the error says what to do `otherwise`."""
     try:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             read: dict[str, NDArray[Any]] = dict(arrays)
             return read
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError) as error:
         raise CheckpointDamagedError(
-            f"{file} is damaged ({type(error).__name__}: {error}). What was logged before is still in the log beside "
-            "it. Restore the file from a copy, or run again from the start with overwrite=true."
+            f"{file} is damaged ({type(error).__name__}: {error}). Restore the file from a copy. Else: {otherwise}"
         ) from error

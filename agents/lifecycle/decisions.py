@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from perennial.agents.lifecycle.damage import DamagedError
+
 
 @dataclass(frozen=True)
 class TriggerRecord:
@@ -234,12 +236,13 @@ class Audit:
     def return_to(self, mark: int) -> None:
         """Forget what was written after `mark`."""
         if self.path is None or self.mark() < mark:
-            raise ValueError(
+            raise DamagedError(
                 f"The decisions in {self.path} end before what was committed. Restore the file from a copy, or run "
                 "again from the start."
             )
         if self.path.exists():
             os.truncate(self.path, mark)
+            read_lines(self.path)  # damage shows now, not after the last day
         self._kept.clear()
         self._evaluated.clear()
         self._fired.clear()
@@ -247,7 +250,13 @@ class Audit:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The decisions in the file at `path`."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (FileNotFoundError, ValueError) as error:
+        raise DamagedError(
+            f"{path} is damaged ({type(error).__name__}: {error}). Restore it from a copy, or delete the run's "
+            "folder and start again."
+        ) from error
 
 
 def _finite(value: Any) -> Any:

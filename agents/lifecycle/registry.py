@@ -8,6 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from perennial.agents.base import Agent
+from perennial.agents.lifecycle.damage import DamagedError
 from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.shelves import DRAFT, Move, Shelf, SqliteShelf, Version
 
@@ -89,8 +90,8 @@ class Registry:
                 "they were trained."
             )
         if content_hash(file) != record.artifact:
-            raise ValueError(
-                f"The parameters of version {version} are damaged: {file.name} does not hold what its name says. "
+            raise DamagedError(
+                f"The parameters of version {version} are damaged: {file} does not hold what its name says. "
                 "Every other version is untouched: roll back to one of them, or rebuild this one from its record."
             )
         agent.load(file)
@@ -156,7 +157,7 @@ class Registry:
         """Forget what was registered or moved after `mark`."""
         records, moves = mark
         if len(self._records) < records or len(self._moves) < moves:
-            raise ValueError(
+            raise DamagedError(
                 f"The registry in {self.path} lacks versions that were committed. Restore it from a copy, or run again "
                 "from the start."
             )

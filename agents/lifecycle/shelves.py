@@ -6,20 +6,24 @@ import json
 import os
 import sqlite3
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from perennial.agents.lifecycle.damage import DamagedError
 from perennial.agents.lifecycle.store import sync_folder
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS versions (
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS versions (
     version INTEGER NOT NULL, revision INTEGER NOT NULL, parent INTEGER, tick INTEGER NOT NULL, origin TEXT NOT NULL,
     training TEXT, data_version TEXT, code TEXT NOT NULL, seed INTEGER NOT NULL, artifact TEXT NOT NULL,
-    PRIMARY KEY (version, revision));
-CREATE TABLE IF NOT EXISTS aliases (
-    move INTEGER PRIMARY KEY, alias TEXT NOT NULL, version INTEGER NOT NULL, tick INTEGER NOT NULL);
-"""
+    PRIMARY KEY (version, revision))""",
+    """CREATE TABLE IF NOT EXISTS aliases (
+    move INTEGER PRIMARY KEY, alias TEXT NOT NULL, version INTEGER NOT NULL, tick INTEGER NOT NULL)""",
+)
+TORN = ("SQLITE_IOERR_SHORT_READ",)
+"""What SQLite says of a file that ends too early; its other errors in operation are about the disk, not the file."""
 SUFFIX = ".safetensors"
 DRAFT = "draft"
 
@@ -105,36 +109,54 @@ class SqliteShelf(Shelf):
     def __init__(self, place: Path) -> None:
         self.folder = place / "files"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(place / "registry.sqlite", isolation_level=None)
+        self._file = place / "registry.sqlite"
+        self._db = sqlite3.connect(self._file, isolation_level=None)
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(SCHEMA)
-        except sqlite3.DatabaseError as error:
+            for command in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", *SCHEMA):
+                self._execute(command)
+        except (sqlite3.Error, DamagedError):
             self._db.close()
-            raise ValueError(f"{place / 'registry.sqlite'} is damaged: {error}. Restore it from a copy.") from error
+            raise
+
+    def _execute(self, command: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a command gives. A full disk or a lost right stays SQLite's own error: it is no damage."""
+        try:
+            return self._db.execute(command, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorname not in TORN:
+                raise
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DamagedError:
+        return DamagedError(
+            f"{self._file} is damaged ({type(error).__name__}: {error}). Restore it from a copy, or delete the run's "
+            "folder and start again."
+        )
 
     def records(self) -> list[Version]:
-        rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM versions ORDER BY rowid").fetchall()
-        return [_version(row) for row in rows]
+        rows = self._execute(f"SELECT {', '.join(COLUMNS)} FROM versions ORDER BY rowid")
+        try:
+            return [_version(row) for row in rows]
+        except (ValueError, TypeError) as error:
+            raise self._damaged(error) from error
 
     def moves(self) -> list[Move]:
-        return [Move(*row) for row in self._db.execute("SELECT alias, version, tick FROM aliases ORDER BY move")]
+        return [Move(*row) for row in self._execute("SELECT alias, version, tick FROM aliases ORDER BY move")]
 
     def add(self, record: Version, draft: Path) -> None:
         os.replace(draft, self._path(record.artifact))
         sync_folder(self.folder)
         values = [json.dumps(v) if isinstance(v, dict) else v for v in record.__dict__.values()]
         marks = ",".join("?" * len(COLUMNS))
-        self._db.execute(f"INSERT INTO versions ({', '.join(COLUMNS)}) VALUES ({marks})", values)
+        self._execute(f"INSERT INTO versions ({', '.join(COLUMNS)}) VALUES ({marks})", values)
 
     def move(self, move: Move) -> None:
-        self._db.execute("INSERT INTO aliases (alias, version, tick) VALUES (?,?,?)", (*move.__dict__.values(),))
+        self._execute("INSERT INTO aliases (alias, version, tick) VALUES (?,?,?)", (*move.__dict__.values(),))
 
     def cut(self, records: int, moves: int) -> None:
         for table, order, kept in (("versions", "rowid", records), ("aliases", "move", moves)):
             first = f"SELECT {order} FROM {table} ORDER BY {order} LIMIT ?"
-            self._db.execute(f"DELETE FROM {table} WHERE {order} NOT IN ({first})", (kept,))
+            self._execute(f"DELETE FROM {table} WHERE {order} NOT IN ({first})", (kept,))
         self.spare({record.artifact for record in self.records()})
 
     def file(self, record: Version) -> Path | None:

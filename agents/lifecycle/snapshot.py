@@ -2,7 +2,8 @@
 
 No class needs to list what it remembers: whatever an object keeps is written down through Python's own protocol for
 copying (`__reduce_ex__`, so `__getstate__` and `__setstate__` are obeyed), and shared objects stay shared. Reading one
-imports no module and calls no function that it names: objects are made by their class's `__new__` and filled.
+imports no module and calls no function that it names: objects are made by their class's `__new__` and filled, random
+generators are of the kinds in `BITS`.
 Agents are kept by their `state` and made anew by the training job; objects `outside` (a log, a registry, a world) are
 kept by name only.
 """
@@ -15,6 +16,7 @@ import collections
 import copyreg
 import datetime
 import json
+import random
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +37,11 @@ PLAIN = frozenset({type(None), bool, int, float, str})
 CALLED = (collections.deque, collections.Counter, collections.defaultdict, collections.OrderedDict, set, frozenset)
 """Classes whose constructor may be called while reading, besides `object.__new__`; dates come on top."""
 DATES = (datetime.date, datetime.datetime, datetime.timedelta)
+BITS = {
+    bits.__name__: bits
+    for bits in (np.random.MT19937, np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64)
+}
+"""NumPy's kinds of random bits, by name."""
 TREE = "tree"
 
 
@@ -124,7 +131,14 @@ class _Writer:
             return {"dict": self._pairs(value.items(), path)}
         if isinstance(value, np.random.Generator):
             state = value.bit_generator.state
+            if state["bit_generator"] not in BITS:
+                raise SnapshotError(
+                    f"'{path}' draws from {state['bit_generator']}. Allowed: {', '.join(sorted(BITS))}."
+                )
             return {"generator": state["bit_generator"], "state": self.node(state, path)}
+        if type(value) is random.Random:
+            version, words, spare = value.getstate()
+            return {"random": version, "words": self._array(np.array(words, np.uint32)), "spare": spare}
         if isinstance(value, Agent) and not isinstance(value, Exploring):
             return {"agent": self.node(value.state(), path), "items": self.node(value.items, path)}
         return self._reduced(value, path)
@@ -195,7 +209,10 @@ class _Reader:
         kind = next(iter(node))
         if kind == "again":
             return self._made[node[kind]]
-        made = getattr(self, f"_read_{kind}")(node, path)
+        read = getattr(self, f"_read_{kind}", None)
+        if read is None:
+            raise SnapshotError(f"'{path}' is of the kind '{kind}', which no checkpoint holds.")
+        made = read(node, path)
         if "number" in node:
             self._made[node["number"]] = made
         return made
@@ -250,9 +267,16 @@ class _Reader:
         return made
 
     def _read_generator(self, node: Node, path: str) -> Any:
-        bits: Any = getattr(np.random, node["generator"])()
+        if node["generator"] not in BITS:
+            raise SnapshotError(f"'{path}' names {node['generator']}, which is no kind of random bits.")
+        bits: Any = BITS[node["generator"]](0)
         bits.state = self.value(node["state"], path)
         return np.random.Generator(bits)
+
+    def _read_random(self, node: Node, path: str) -> Any:
+        made = random.Random(0)
+        made.setstate((node["random"], tuple(self._arrays[node["words"]].tolist()), node["spare"]))
+        return made
 
     def _read_agent(self, node: Node, path: str) -> Any:
         made = self._agent(self.value(node["items"], path))

@@ -14,6 +14,8 @@ import polars as pl
 from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
+from perennial.agents.lifecycle.damage import DamagedError
+
 TABLES = ("pages", "impressions", "conversions", "quarantine", "refused_conversions", "labels", "extras")
 DAYS = "days.jsonl"
 ROW_GROUP = 10_000
@@ -27,7 +29,7 @@ SEARCHED = {"day", "tick"}
 """Columns whose range in each file is told in the table's log, to be searched by; telling all costs with every day."""
 
 
-class LogDamagedError(RuntimeError):
+class LogDamagedError(DamagedError):
     """A file of the log does not hold what was written there."""
 
 

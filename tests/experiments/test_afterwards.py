@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from perennial.agents.lifecycle.registry import Registry
 from perennial.experiments import explaining, fairness, promotions, run
 from perennial.experiments.workers import in_this_process
 
@@ -62,6 +63,32 @@ def test_its_versions_are_explained(words, capsys):
         assert one.base + sum(one.parts.values()) == pytest.approx(one.change)
     assert explaining.main([*words, "--versions", "1", "999"]) == 2
     assert "'version' must be a registered one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("main", [promotions.main, fairness.main, explaining.main])
+def test_the_folder_of_a_run_says_as_much_as_its_words(words, main, capsys):
+    said = []
+    for given in (words, [str(run.compose(words).folder)]):
+        assert main([*given, "--days", "1"]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+
+
+def test_a_damaged_model_is_one_sentence(words, capsys):
+    folder = run.compose(words).folder
+    registry = Registry(folder / "registry", "read", 0)
+    champion = registry.shelf.file(registry.get(registry.resolve("champion")))
+    registry.close()
+    whole = champion.read_bytes()
+    champion.write_bytes(whole[:-1])
+    try:
+        assert fairness.main([str(folder), "--days", "1"]) == 1
+        (said,) = capsys.readouterr().err.splitlines()
+    finally:
+        champion.write_bytes(whole)
+    assert said.startswith("perennial-fairness: The parameters of version")
+    assert f"{champion} does not hold what its name says" in said
+    assert "roll back" in said
 
 
 @pytest.mark.parametrize("main", [promotions.main, fairness.main, explaining.main])

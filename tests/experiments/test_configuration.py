@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import yaml
 
 from perennial.agents.lifecycle.detectors import PageHinkley
 from perennial.agents.lifecycle.rollout import ImmediateRollout
@@ -155,3 +156,43 @@ def test_a_part_of_the_wrong_class_does_not_fit() -> None:
     node = {"_target_": "perennial.agents.lifecycle.windows.LastDays", "days": 3}
     with pytest.raises(ConfigurationError, match=r"strategy\.trigger must be a Trigger"):
         configuration.check({"strategy": {"_target_": "perennial.agents.lifecycle.strategy.Strategy", "trigger": node}})
+
+
+MINE = "tests.agents.lifecycle.learner.Learner"
+FOREIGN = [
+    ({"_target_": "os.system", "command": "touch %s"}, "agent._target_ must be a class of perennial. Got 'os.system'"),
+    ({"_target_": "perennial.experiments.execution.os.system", "command": "touch %s"}, "could run any code"),
+    ({"_target_": "perennial.experiments.results.write_atomically", "path": "%s", "text": ""}, "could run any code"),
+    ({"inner": [{"_target_": "subprocess.call", "args": ["touch", "%s"]}]}, r"agent.inner\[0\]._target_ must be"),
+    ("${oc.create:'{_target_: os.system}'}", "agent must be a plain value. Got the reference"),
+    ({"_target_": MINE}, "allow its package: --trust tests"),
+]
+
+
+@pytest.mark.parametrize(("agent", "message"), FOREIGN)
+def test_the_folder_of_a_run_runs_no_code_of_others(agent: Any, message: str, tmp_path: Path) -> None:
+    given = run.compose(["agent=popular"])
+    text = yaml.safe_dump({**given.settings, "registry": given.registry, "agent": agent})
+    (tmp_path / run.CONFIG).write_text(text.replace("%s", str(tmp_path / "touched")))
+    with pytest.raises(ConfigurationError, match=message):
+        run.kept_in(tmp_path)
+    assert not (tmp_path / "touched").exists()
+
+
+def keep(folder: Path, given: run.Run, **other: Any) -> None:
+    """What a run writes of itself into its folder."""
+    configuration.save({**given.settings, "registry": given.registry, **given.names, **other}, folder / run.CONFIG)
+
+
+def test_the_folder_of_a_run_may_name_our_classes_and_those_of_trusted_packages(tmp_path: Path) -> None:
+    for strategy in ("nightly_canary", "nightly_review", "page_hinkley"):
+        given = run.compose(["agent=linucb", f"strategy={strategy}"])
+        keep(tmp_path, given)
+        assert run.kept_in(tmp_path).digest == given.digest
+    keep(tmp_path, given, agent={"_target_": MINE})
+    assert run.kept_in(tmp_path, ["tests"]).agent == {"_target_": MINE}
+    harms = {"agent: [": "cannot be read", "- 1": "must hold keys", "agents: {}": "does not describe a run"}
+    for text, message in harms.items():
+        (tmp_path / run.CONFIG).write_text(text)
+        with pytest.raises(ConfigurationError, match=message):
+            run.kept_in(tmp_path)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from perennial.experiments import demo
+from perennial.experiments import demo, study
 
 STUDY = [
     "study.arms={incumbent:['agent=linucb','strategy=static'],nightly:['agent=linucb','strategy=nightly']}",
@@ -27,10 +30,10 @@ def run(folder: Path, *more: str) -> dict[str, object]:
 @pytest.mark.timeout(240)
 def test_tables_do_not_depend_on_workers_or_interruption(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tables = run(tmp_path / "two", "--workers", "2")
-    study = tmp_path / "two" / "gift_shop_quick"
+    kept = tmp_path / "two" / "gift_shop_quick"
     assert [row["arm"] for row in tables["uplift"]] == ARMS
-    assert all((study / name).stat().st_size for name in ("tables.md", "timings.json", "season.svg", "season.png"))
-    parts = {path.name for path in (study / "nightly-seasonal-seed0").iterdir()}
+    assert all((kept / name).stat().st_size for name in ("tables.md", "timings.json", "season.svg", "season.png"))
+    parts = {path.name for path in (kept / "nightly-seasonal-seed0").iterdir()}
     expected = {"config.yaml", "result.json", "timings.json", "decisions.jsonl", "log", "registry", "tensorboard"}
     assert parts == expected
 
@@ -63,3 +66,46 @@ def test_a_wrong_study_is_refused(
     assert demo.main(["--output", str(tmp_path / "runs"), override]) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def said_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.timeout(240)
+def test_what_the_disk_does_to_a_worker_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file where the days before belong: no worker can make their folder."""
+    kept = tmp_path / "gift_shop_quick"
+    kept.mkdir()
+    (kept / "history").write_text("in the way")
+    assert demo.main(["--quick", "--output", str(tmp_path), "--workers", "1", *STUDY]) == 1
+    said = said_in_one_sentence(capsys)
+    assert said.startswith("perennial-demo: The run in ")
+    assert "Not a directory" in said
+    assert "start the same command again" in said
+
+
+@pytest.mark.timeout(240)
+def test_a_damaged_result_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, asked = study.load(STUDY)
+    (first, *_) = asked.tiny().runs("gift_shop_quick", str(tmp_path))
+    first.folder.mkdir(parents=True)
+    (first.folder / "result.json").write_text('{"days": [')
+    assert demo.main(["--quick", "--output", str(tmp_path), "--workers", "1", *STUDY]) == 1
+    said = said_in_one_sentence(capsys)
+    assert "result.json is damaged" in said
+    assert "Restore it from a copy, or delete the run's folder" in said
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_that_is_killed_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def kill() -> None:
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.05)
+        children[0].kill()
+
+    threading.Thread(target=kill, daemon=True).start()
+    assert demo.main(["--quick", "--output", str(tmp_path), "--workers", "1", *STUDY]) == 1
+    assert "A worker process was ended from outside" in said_in_one_sentence(capsys)

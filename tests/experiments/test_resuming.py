@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,17 @@ def begun(tmp_path: Path) -> run.Run:
     return killed.small(tmp_path)
 
 
+HARMS: list[tuple[str, Callable[[bytes], bytes], str]] = [
+    ("checkpoint/day.npz", lambda whole: whole[:1000], "day.npz is damaged"),
+    ("decisions.jsonl", lambda whole: whole[:100], "decisions.jsonl end before what was committed"),
+    ("decisions.jsonl", lambda whole: b"\xff" * 20 + whole[20:], "decisions.jsonl is damaged"),
+    ("registry/registry.sqlite", lambda whole: b"no database" * 500, "registry.sqlite is damaged"),
+    ("registry/registry.sqlite", lambda whole: b"", "registry lacks versions that were committed"),
+    ("log/days.jsonl", lambda whole: b"}" + whole[1:], "days.jsonl cannot be read"),
+]
+
+
+@pytest.mark.timeout(300)
 def test_damage_is_said_in_one_sentence_on_the_command_line(begun: run.Run, capsys: pytest.CaptureFixture[str]) -> None:
     command = [*killed.TINY, f"output={begun.output}", "name=small"]
     assert resuming.interrupted(begun.folder, execution.identity(begun))
@@ -176,13 +188,18 @@ def test_damage_is_said_in_one_sentence_on_the_command_line(begun: run.Run, caps
     with resuming.alone(begun.folder):
         assert run.main(command) == 1
     assert "Another process is at work in" in capsys.readouterr().err
-    file = begun.folder / "checkpoint" / "day.npz"
-    whole = file.read_bytes()
-    file.write_bytes(whole[:1000])
-    assert run.main(command) == 1
-    said = capsys.readouterr().err
-    assert "day.npz is damaged" in said
-    assert len(said.splitlines()) == 1
+    Registry(begun.folder / "registry", "read", 0).close()  # what a killed process left in SQLite's journal
+    copy = shutil.copytree(begun.folder, Path(begun.output) / "copy")
+    for name, harm, message in HARMS:
+        file = begun.folder / name
+        file.write_bytes(harm(file.read_bytes()))
+        assert run.main(command) == 1, message
+        said = capsys.readouterr().err
+        assert message in said
+        assert "Restore" in said
+        assert len(said.splitlines()) == 1
+        shutil.rmtree(begun.folder)
+        shutil.copytree(copy, begun.folder)
     shutil.rmtree(begun.folder)
     begun.first_version.write_bytes(begun.first_version.read_bytes()[:100])
     assert run.main(command) == 1

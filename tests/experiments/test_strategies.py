@@ -51,6 +51,13 @@ FITS = dict.fromkeys(EVERY_NIGHT, 2) | dict.fromkeys(("calendar", "weekly", "wee
 UPDATES = {"daily_update": 2, "hourly": 48, "nightly_hourly": 48, "nightly_hourly_canary": 48}
 
 
+def test_a_run_that_a_detector_with_draws_of_its_own_watches(shared: Path) -> None:
+    """KSWIN keeps a generator of Python's own, which every night's checkpoint must hold."""
+    watched = ["strategy=page_hinkley", "detector@strategy.trigger.detector=kswin"]
+    lines = decisions(["agent=linucb", *watched, "experiment.scored_days=2", "name=kswin"], shared)
+    assert [line["decision"] for line in lines].count("day") == 2
+
+
 def test_the_clairvoyant_fits_when_it_is_told_of_a_change_and_not_where_nothing_is_told(shared: Path) -> None:
     """A shock on the second scored day is told two days later, and again a week after that."""
     shock = ["drift=shock", "drift.start=2010-09-03", "drift.rise_days=0", "drift.sizes={bags:1.0}"]

@@ -103,6 +103,20 @@ def test_two_trials_from_the_command_line(tmp_path: Path, capsys: pytest.Capture
     assert path.read_text() == before
 
 
+@pytest.mark.timeout(240)
+def test_what_the_disk_does_to_a_trial_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file where the days before belong: no worker can make their folder."""
+    folder = tmp_path / "tuning-trending-nightly"
+    folder.mkdir()
+    (folder / "history").write_text("in the way")
+    words = ["agent=trending", "hpo.trials=2", "hpo.seeds=[9001]", *TINY, "--output", str(tmp_path), "--workers", "1"]
+    assert tuning.main(words) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("perennial-tune: The run in ")
+    assert "Not a directory" in said
+    assert "start the same command again" in said
+
+
 def test_what_was_tried_can_be_written_down() -> None:
     assert [tuning.short(v) for v in (0.123456, 0.99912345, 3.14159, 1234.5)] == [0.123, 0.999123, 3.14, 1230.0]
 

@@ -10,6 +10,7 @@ import pytest
 
 from perennial.agents.lifecycle import checkpoint
 from perennial.agents.lifecycle.checkpoint import Checkpoint, CheckpointDamagedError
+from perennial.agents.lifecycle.damage import DamagedError
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry
@@ -111,5 +112,5 @@ def test_records_that_lack_what_was_committed_are_said(tmp_path: Path, lost: str
         shutil.rmtree(tmp_path / lost)
     else:
         (tmp_path / lost).unlink()
-    with pytest.raises((ValueError, RuntimeError), match="was committed|what was committed|were committed"):
+    with pytest.raises(DamagedError, match="was committed|what was committed|were committed"):
         opened(tmp_path)[1].resume(agent, Clock())

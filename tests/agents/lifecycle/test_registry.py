@@ -2,6 +2,7 @@ import sqlite3
 
 import pytest
 
+from perennial.agents.lifecycle.damage import DamagedError
 from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.registry import Registry
 from tests.agents.lifecycle.hand import SPACES
@@ -111,5 +112,22 @@ def test_a_damaged_file_is_noticed(registry):
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(bytes(data))
-    with pytest.raises(ValueError, match="The parameters of version 2 are damaged"):
+    with pytest.raises(DamagedError, match="The parameters of version 2 are damaged"):
         registry.load(begun(SPACES), 2)
+
+
+@pytest.mark.parametrize("harm", [lambda whole: b"none" * 999, lambda whole: whole[:5000], lambda whole: whole[:100]])
+def test_a_damaged_database_is_said(tmp_path, harm):
+    registry = Registry(tmp_path, "test", 0)
+    registry.register(begun(SPACES), 0, "initial")
+    registry.close()
+    file = tmp_path / "registry.sqlite"
+    file.write_bytes(harm(file.read_bytes()))
+    with pytest.raises(DamagedError, match=r"registry.sqlite is damaged .* Restore it from a copy, or delete"):
+        Registry(tmp_path, "test", 0)
+
+
+def test_a_database_that_may_not_be_opened_is_not_called_damaged(tmp_path):
+    (tmp_path / "registry.sqlite").mkdir()
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        Registry(tmp_path, "test", 0)

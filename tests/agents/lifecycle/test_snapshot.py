@@ -5,17 +5,22 @@ from __future__ import annotations
 import array
 import datetime
 import json
+import random
 from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from perennial.agents.exploring import Exploring
 from perennial.agents.lifecycle import snapshot
-from perennial.agents.lifecycle.detectors import Adwin, PageHinkley
+from perennial.agents.lifecycle.detectors import Adwin, ErrorDetector, PageHinkley
 from perennial.agents.lifecycle.snapshot import SnapshotError
+from tests.agents.lifecycle.detectors.test_yaml import PATHS, made
 from tests.agents.lifecycle.hand import SPACES, wave
 from tests.agents.lifecycle.learner import Learner, begun
 
@@ -27,7 +32,8 @@ def fresh(items: Any) -> Learner:
 
 
 def there_and_back(outside: dict[str, Any] | None = None, **parts: Any) -> dict[str, Any]:
-    return snapshot.give_back(snapshot.take(parts, outside or {}), outside or {}, fresh)
+    kept = {name: array.copy() for name, array in snapshot.take(parts, outside or {}).items()}
+    return snapshot.give_back(kept, outside or {}, fresh)
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,47 @@ def test_a_detector_of_river_goes_on_where_it_was(make: Any) -> None:
     assert any(fired for _, _, fired in scores[0])
 
 
+def clicks() -> Iterator[tuple[int, float]]:
+    """The day and the click of ten visits a day; every 200 days fewer click."""
+    draws = np.random.default_rng(7)
+    for day in range(700):
+        often = 0.95 - 0.3 * (day // 200)
+        yield from ((day, float(click)) for click in draws.random(10) < often)
+
+
+def alarms(detector: Any, stream: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Where it fires, with the scores."""
+    found, errors = [], isinstance(detector, ErrorDetector) or getattr(detector, "direction", "down") == "up"
+    for index, (day, click) in enumerate(stream):
+        detector.at(24 * day)
+        detector.update(1.0 - click if errors else click)
+        if detector.drift_detected:
+            found.append((index, detector.score))
+    return found
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_every_detector_of_conf_goes_on_to_the_same_alarms(path: Path) -> None:
+    """Cut off 100 visits before everything changes, when all windows are full."""
+    detector, stream = made(yaml.safe_load(path.read_text())), list(clicks())
+    alarms(detector, stream[:5900])
+    again = there_and_back(detector=detector)["detector"]
+    found = alarms(detector, stream[5900:])
+    assert alarms(again, stream[5900:]) == found
+    assert bool(found) == (path.stem != "never")
+
+
+def test_random_generators_go_on_where_they_were() -> None:
+    plain = random.Random(5)
+    plain.gauss(0.0, 1.0)  # another one is in store
+    given = {"plain": plain, **{name: np.random.Generator(bits(3)) for name, bits in snapshot.BITS.items()}}
+    back = there_and_back(**given)
+    assert [back["plain"].gauss(0.0, 1.0) for _ in range(3)] == [plain.gauss(0.0, 1.0) for _ in range(3)]
+    assert back["plain"].sample(range(1000), 9) == plain.sample(range(1000), 9)
+    for name in snapshot.BITS:
+        assert back[name].normal(size=5).tobytes() == given[name].normal(size=5).tobytes()
+
+
 def test_agents_are_made_anew_and_take_their_state_back() -> None:
     items = {"price": np.ones(SPACES.n_items, np.float32)}
     agent = begun(SPACES)
@@ -126,6 +173,9 @@ def test_what_cannot_be_kept_is_named() -> None:
         ({"called": "builtins:eval", "with": ["1/0"], "number": 0}, "builtins:eval, which no checkpoint may call"),
         ({"new": "os:system", "with": ["exit 1"], "number": 0}, "os:system, which is no class"),
         ({"frozen": "os:system", "fields": {}}, "os:system, which is no dataclass"),
+        ({"generator": "seed", "state": 1, "number": 0}, "seed, which is no kind of random bits"),
+        ({"generator": "default_rng", "state": 1, "number": 0}, "default_rng, which is no kind of random bits"),
+        ({"anything": 1}, "is of the kind 'anything', which no checkpoint holds"),
         ({"named": "a_module_never_imported:thing"}, "is not there"),
     ],
 )
