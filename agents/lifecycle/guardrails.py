@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Agent, Feedback
 from perennial.agents.lifecycle.evidence import UserLedger
-from perennial.agents.lifecycle.rollout import Trial, check_slates
+from perennial.agents.lifecycle.rollout import Trial, asked, check_slates
 from perennial.agents.lifecycle.sequential import ConfidenceSequence, Mixture
 from perennial.agents.validation import number, whole
 
@@ -146,11 +146,9 @@ class Examination:
 
     @staticmethod
     def _decides(agent: Agent, pages: Feedback) -> str:
-        before = {name: array.copy() for name, array in agent.state().items()}
         try:
-            decision = agent.act(pages.observations, pages.keys)
-            check_slates(decision, pages.observations["candidates"].shape)
-            agent.restore(before)
+            decision = asked(agent, pages)
+            check_slates(decision, pages.observations["candidates"].shape, pages.slates.shape[1])
         except Exception as error:
             return f"fails: {type(error).__name__}: {error}"
         slates = decision.slates

@@ -304,11 +304,25 @@ class Deployment:
             self._unregistered = False
 
 
-def check_slates(decision: Decision, shape: tuple[int, ...]) -> None:
-    """Raise unless these slates can be shown: whole numbers, slots into the candidates (B, M), with propensities."""
+def asked(agent: Agent, pages: Feedback) -> Decision:
+    """What `agent` decides on these pages; it is left where it stood, even if it draws lots or fails half-way."""
+    before = {name: array.copy() for name, array in agent.state().items()}
+    try:
+        return agent.act(pages.observations, pages.keys)
+    finally:
+        agent.restore(before)
+
+
+def check_slates(decision: Decision, shape: tuple[int, ...], size: int | None = None) -> None:
+    """Raise unless these slates can be shown: whole numbers, slots into the candidates (B, M), with propensities.
+
+    `size`: how many slots a slate has; None: it is not known here.
+    """
     slates, propensity = decision.slates, decision.slot_propensity
     if slates.ndim != 2 or len(slates) != shape[0] or not np.issubdtype(slates.dtype, np.integer):
         raise ValueError(f"'slates' must be whole numbers, one row a page. Got {slates.dtype} of shape {slates.shape}.")
+    if size is not None and slates.shape[1] != size:
+        raise ValueError(f"'slates' must hold {size} slots a page. Got {slates.shape[1]}.")
     if slates.size and (slates.min() < 0 or slates.max() >= shape[1]):
         raise ValueError(f"'slates' must lie in [0, {shape[1]}). Got {slates.min()} to {slates.max()}.")
     if propensity.shape != slates.shape or (propensity <= 0).any() or (propensity > 1 + 1e-9).any():

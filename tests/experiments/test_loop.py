@@ -5,10 +5,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from perennial.agents.base import Spaces
+from perennial.agents.base import Agent, Decision, Spaces, top_k
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.detectors import PageHinkley
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.guardrails import LatencyGuardrail
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.rollouts import Canary
@@ -274,6 +275,92 @@ def test_a_candidate_is_validated_then_served_to_some_and_the_trail_says_so(tmp_
     shares = [(served.version[served.keys.tick // 24 == start + day] == 2).mean() for day in range(2)]
     assert shares[0] == 0.0
     assert 0.05 < shares[1] < 0.6
+
+
+class Fated(Agent):
+    """Ranks items by weights of its own, `fate` being what is wrong with whatever `fit` makes of it."""
+
+    def __init__(self, fate):
+        self.fate, self.broken = fate, ""
+
+    def begin(self, items, spaces, seed):
+        super().begin(items, spaces, seed)
+        self.weights = np.arange(spaces.n_items, dtype=np.float64)
+
+    def act(self, observations, keys):
+        if self.broken == "raising":
+            raise RuntimeError("out of memory")
+        scores = self.weights[observations["candidates"]]
+        slates = top_k(np.zeros_like(scores) if self.broken == "constant" else scores, self.spaces.slate_size)
+        if self.broken == "too many":
+            slates = np.repeat(slates, 2, axis=1)
+        slates = slates + np.int32(self.spaces.n_candidates * (self.broken == "out of range"))
+        return Decision(slates, np.ones(slates.shape))
+
+    def fit(self, window, start="warm"):
+        self.weights, self.broken = self.rng.normal(size=len(self.weights)), self.fate
+        if self.fate == "NaN":
+            self.weights[3] = np.nan
+        if self.fate == "slow":
+            self.latency_ms = 31.0
+        return {}
+
+    def state(self):
+        return {"weights": self.weights.copy()}
+
+    def restore(self, state):
+        self.weights = state["weights"].copy()
+
+
+class LongAgo(LastDays):
+    """A window that ends days before today, as if a feed had stopped."""
+
+    def select(self, log, tick):
+        return super().select(log, tick - 96)
+
+
+@pytest.mark.parametrize(
+    ("fate", "decision", "reason"),
+    [
+        ("raising", "validation", "fails: RuntimeError: out of memory"),
+        ("out of range", "validation", "fails: ValueError: 'slates' must lie in [0, 50)"),
+        ("too many", "validation", "fails: ValueError: 'slates' must hold 10 slots a page. Got 20."),
+        ("constant", "rollout", "constant: the same slots on every page"),
+        ("NaN", "rollout", "not a number: weights"),
+        ("stale", "rollout", "stale: it learned until hour"),
+        ("slow", "rollout", "too slow"),
+    ],
+)
+def test_a_broken_candidate_is_refused_under_a_validation_too_and_the_run_goes_on(tmp_path, fate, decision, reason):
+    world = World(seed=1, n_users=200, n_items=150, visits_per_day=60)
+    spaces, start = Spaces(**world.sizes), world.day_of("2019-09-01")
+    guards = [LatencyGuardrail(max_ms=30.0)]
+    rollout = Canary((0.3, 0.6), (0.9, 0.8), sequence=Mixture(horizon=500, min_users=5), guardrails=guards)
+    validation = OffPolicyValidation(days=2, matured_hours=0, held_out=0.5, margin=1.0, slice_margin=1.0)
+    window, schedule = (LongAgo if fate == "stale" else LastDays)(2), Schedule(days=5)
+    strategy = Strategy(schedule, window, Never(), rollout, "cold", step_hours=24, validation=validation)
+    training = TrainingJob(lambda: Fated(fate), world.items, spaces)
+    first = start + -(start + 1) % 5 - 4  # the fifth day is the one on which the schedule fires
+    registry = Registry(tmp_path / "registry", "test", 0)
+    running = Loop(
+        world,
+        Deployment(training.fresh(), rollout, registry, 0.1, tick=first * 24 - 1),
+        strategy,
+        training,
+        FeedbackLog(tmp_path / "log", spaces),
+        audit=Audit(tmp_path / "decisions.jsonl"),
+    )
+    running.run(first * 24, (first + 7) * 24 - 1)
+    (trained,) = decisions(tmp_path, "training")
+    assert (trained["verdict"], trained["tick"]) == ("trained", (first + 5) * 24 - 1)
+    (judged,) = decisions(tmp_path, "validation")
+    assert judged["rows"] > 100
+    refused = [*([judged] if judged["verdict"] == "fail" else []), *decisions(tmp_path, "rollout")]
+    assert [(line["decision"], line["verdict"]) for line in refused] == [
+        (decision, "fail" if decision == "validation" else "rollback")
+    ]
+    assert refused[0]["reason"].startswith(reason)
+    assert set(running.log.read(first, first + 6).version.tolist()) == {1}
 
 
 def test_whole_days_are_asked_for(tmp_path):
