@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from perennial.agents.base import Agent, Decision, Spaces, top_k
-from perennial.agents.lifecycle.decisions import Audit
-from perennial.agents.lifecycle.detectors import PageHinkley
+from perennial.agents.lifecycle.decisions import Audit, ValidationRecord
+from perennial.agents.lifecycle.detectors import Cusum, PageHinkley
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.guardrails import LatencyGuardrail
 from perennial.agents.lifecycle.registry import Registry
@@ -17,7 +17,7 @@ from perennial.agents.lifecycle.sequential import Mixture
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob
 from perennial.agents.lifecycle.triggers import Drift, Never, Schedule
-from perennial.agents.lifecycle.validation import OffPolicyValidation
+from perennial.agents.lifecycle.validation import OffPolicyValidation, Validation
 from perennial.agents.lifecycle.windows import LastDays
 from perennial.agents.popular import Popular
 from perennial.envs import World
@@ -215,6 +215,49 @@ def test_drift_is_answered_in_the_hour_it_is_seen(tmp_path):
     assert fired["score"] > fired["threshold"] == 5.0
     (trained,) = decisions(tmp_path / "run", "training")
     assert (trained["tick"], trained["reason"]) == (49, "drift of first_page_ctr")
+
+
+class Strict(Validation):
+    """Refuses everything before some hour."""
+
+    def __init__(self, until):
+        self.until = until
+
+    def judge(self, case, log):
+        verdict = "fail" if case.tick < self.until else "pass"
+        return ValidationRecord(case.tick, "Strict", 0, case.version, verdict, "", 1, 0, case.tick, "", 0.0)
+
+
+@pytest.mark.parametrize("fault", ["failed", "refused"])
+def test_an_alarm_whose_fit_came_to_nothing_is_answered_the_next_day(tmp_path, fault):
+    """CUSUM has learned the stream after the drift by then, and would never tell of it again."""
+    drift = Drift(Cusum("down", 0.5, 5.0, warmup=60), cooldown_days=30)
+    validation = Strict(until=96) if fault == "refused" else None
+    strategy = Strategy(drift, LastDays(1), Never(), ImmediateRollout(), validation=validation)
+    running = loop(tmp_path / "run", strategy, world=Stall(liked_until=72))
+    fates = iter([("fit",)] if fault == "failed" else [])
+    running.training.build = lambda: Learner(next(fates, ()))
+    running.run(0, 143)
+    first, second = decisions(tmp_path / "run", "training")
+    assert 72 <= first["tick"] == second["tick"] - 24
+    assert [first["verdict"], second["verdict"]] == ["failed" if fault == "failed" else "trained", "trained"]
+    assert second["reason"] == first["reason"] + ", again"
+    assert [line["tick"] for line in decisions(tmp_path / "run", "rollout")] == [second["tick"]]
+
+
+def test_the_pages_of_a_failed_update_are_learned_by_the_next(tmp_path):
+    strategy = Strategy(Never(), LastDays(1), Schedule(hours=12), ImmediateRollout())
+    running = loop(tmp_path / "run", strategy)
+    champion = running.deployment.champion
+    champion.broken = {"update"}
+    running.run(0, 47, lambda day: setattr(champion, "broken", frozenset()))
+    lines = decisions(tmp_path / "run", "training")
+    assert [(line["tick"], line["verdict"]) for line in lines] == [
+        (11, "failed"), (23, "failed"), (35, "trained"), (47, "trained"),
+    ]  # fmt: skip
+    assert lines[2]["rows"] == len(running.log.between(0, 35))
+    assert lines[3]["rows"] == len(running.log.between(36, 47))
+    assert champion.clicks.sum() == running.log.read(0, 1).clicked.sum() > 0
 
 
 def test_the_shop_itself_goes_round(tmp_path):
