@@ -182,7 +182,7 @@ class Loop:
         records: list[Record] = [*self.monitor.alerts, *self.fairness.end_day(day, tick)]
         for record in records:
             self.audit.write(record, version, revision)
-        self.audit.end_day(day, tick, self.monitor.figures(), version, revision)
+        self.audit.end_day(day, tick, self.monitor.figures(), version, revision, self.monitor.unwatched)
         with self.timings.measure("commit"):
             self.log.commit(day)
             self.checkpoint.commit(day, self._remembering(), self.world)
