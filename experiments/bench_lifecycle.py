@@ -1,4 +1,8 @@
-"""Measures log + monitor + decide per simulated day, day after day for a year: `perennial-bench --lifecycle`."""
+"""Measures what a run does with a simulated day, day after day for a year: `perennial-bench --lifecycle`.
+
+All parts of a run are there but the simulator and a model that learns: log, monitor with its watchlist, fairness,
+decisions, deployment, registry, score, timings and the checkpoint that holds them.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +20,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from perennial.agents.base import Feedback, Items, Keys, Spaces
-from perennial.agents.lifecycle.checkpoint import Checkpoint
+from perennial.agents.lifecycle.checkpoint import Checkpoint, Kept
 from perennial.agents.lifecycle.decisions import Audit
 from perennial.agents.lifecycle.detectors import Adwin
+from perennial.agents.lifecycle.fairness import FairnessReport
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.monitors import Monitor
-from perennial.agents.lifecycle.rollout import ImmediateRollout
+from perennial.agents.lifecycle.registry import Registry
+from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.strategy import Strategy
+from perennial.agents.lifecycle.training import TrainingJob
 from perennial.agents.lifecycle.triggers import Drift, Never
-from perennial.agents.lifecycle.watchlist import DeclaredLatency, Watchlist
+from perennial.agents.lifecycle.watchlist import Watchlist
 from perennial.agents.lifecycle.windows import LastDays
-from perennial.experiments.metrics import HOURS
+from perennial.agents.popular import Popular
+from perennial.experiments.loop import Loop
+from perennial.experiments.metrics import HOURS, Scorer
 from perennial.experiments.threads import one_thread
 
 IMPRESSIONS = 100_000
@@ -121,29 +131,93 @@ class Day:
     memory: float
 
 
-def year(days: int, folder: Path) -> Iterator[Day]:
-    """Each day's log, monitor, decisions, commit and checkpoint; drawing its pages is not counted."""
-    template, monitor = day_of_pages(), Monitor(watchlist=Watchlist(items(), SPACES, DeclaredLatency()))
+@dataclass
+class Waves:
+    """Pages of some hours that are still to be served, wave by wave, as the loop takes visits."""
+
+    left: list[Feedback]
+
+    @property
+    def active(self) -> NDArray[np.int64]:
+        """int64 (B,): the visits of the next wave; none when all are served."""
+        return self.left[0].keys.visit if self.left else np.empty(0, np.int64)
+
+    @property
+    def potential(self) -> int:
+        return sum(map(len, self.left))
+
+
+class Drawn:
+    """A shop whose pages and answers were drawn beforehand, whatever it is asked to show.
+
+    ``hours``: the waves of each hour of the day at hand.
+    """
+
+    def __init__(self) -> None:
+        self.hours: list[list[Feedback]] = []
+
+    def arrivals(self, tick: int, last: int) -> Waves:
+        return Waves([wave for hour in self.hours[tick % HOURS : last % HOURS + 1] for wave in hour])
+
+    def keys(self, visits: Waves) -> dict[str, NDArray[Any]]:
+        return vars(visits.left[0].keys)
+
+    def observe(self, visits: Waves) -> dict[str, NDArray[Any]]:
+        return visits.left[0].observations
+
+    def respond(self, visits: Waves, slates: NDArray[np.int32]) -> Feedback:
+        return visits.left.pop(0)
+
+    def score(self, visits: Waves, slates: NDArray[np.int32]) -> Known:
+        """It knows no better slates; what an oracle takes is the simulator's time, and not measured here."""
+        return Known(np.zeros(len(slates)), np.zeros(len(slates)))
+
+
+@dataclass(frozen=True)
+class Known:
+    """float64 (B,) each, as a scorer takes them."""
+
+    reward: NDArray[np.float64]
+    regret: NDArray[np.float64]
+
+
+def begin(world: Drawn, folder: Path) -> Loop:
+    """A loop of the parts that every run has (see `execution`), with `Popular`, whose decisions take little time."""
+    training = TrainingJob(Popular, items(), SPACES)
     log, audit = FeedbackLog(folder / "log", SPACES), Audit(folder / "decisions.jsonl")
+    (folder / "registry").mkdir(parents=True)
+    registry = Registry(folder / "registry", code="bench", seed=0, keep=3)
     trigger = Drift(Adwin(delta=0.002), cooldown_days=7)
     strategy = Strategy(trigger, LastDays(7), Never(), ImmediateRollout(), step_hours=1)
-    checkpoint = Checkpoint(folder / "checkpoint", {"log": log, "audit": audit})
+    champion = training.fresh()
+    champion.fit(day_of_pages()[0][0])
+    deployment = Deployment(champion, strategy.rollout, registry, tick=-1)
+    outside = {"world": world, "training": training, "items": training.items}
+    kept: dict[str, Kept] = {"log": log, "audit": audit, "registry": registry}
+    rng = np.random.default_rng(0)
+    people, sellers = rng.integers(0, 2, SPACES.n_users), rng.integers(0, 20, SPACES.n_items)
+    return Loop(
+        world,
+        deployment,
+        strategy,
+        training,
+        log,
+        Monitor(watchlist=Watchlist(training.items, SPACES, deployment.latency)),
+        audit,
+        Scorer(world),
+        FairnessReport({"protected": people, "provider": sellers}),
+        checkpoint=Checkpoint(folder / "checkpoint", kept, outside),
+    )
+
+
+def year(days: int, folder: Path) -> Iterator[Day]:
+    """Each day of a loop as every run has it, from serving to the checkpoint; drawing its pages is not counted."""
+    template, world = day_of_pages(), Drawn()
+    loop = begin(world, folder)
     for day in range(days):
-        waves = [[on_day(wave, day) for wave in hour] for hour in template]
+        world.hours = [[on_day(wave, day) for wave in hour] for hour in template]
         clock, processor = time.perf_counter(), time.process_time()
-        for hour, parts in enumerate(waves):
-            tick = day * HOURS + hour
-            for wave in parts:
-                log.append(wave)
-            monitor.update(log.close(tick), tick)
-            strategy.decide(monitor, tick)
-            for record in strategy.records:
-                audit.write(record, 1)
-        for alert in monitor.alerts:
-            audit.write(alert, 1)
-        audit.end_day(day, day * HOURS + HOURS - 1, monitor.figures(), 1)
-        log.commit(day)
-        checkpoint.commit(day, {"monitor": monitor, "strategy": strategy}, None)
+        loop.run(day * HOURS, day * HOURS + HOURS - 1)
         yield Day(time.perf_counter() - clock, time.process_time() - processor, held())
 
 

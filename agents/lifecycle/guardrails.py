@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Agent, Feedback
 from perennial.agents.lifecycle.evidence import UserLedger
-from perennial.agents.lifecycle.rollout import Trial, check_slates
+from perennial.agents.lifecycle.rollout import Trial, asked, check_slates
 from perennial.agents.lifecycle.sequential import ConfidenceSequence, Mixture
 from perennial.agents.validation import number, whole
 
@@ -93,42 +93,18 @@ class BounceGuardrail(Guardrail):
         return Reading(reason, figures | {"bounce_max": self.max_increase})
 
 
-class DeclaredCost:
-    """What a decision on one page takes, declared and never measured: the same on every machine.
-
-    An agent may declare it itself as an attribute ``latency_ms``; else it is a base and a price for each parameter it
-    keeps.
-
-    Arguments
-    ---------
-    base_ms : milliseconds of any decision
-    ms_per_million : milliseconds for each million numbers in the agent's state
-    """
-
-    def __init__(self, base_ms: float = 0.5, ms_per_million: float = 2.0) -> None:
-        self.base_ms = number("base_ms", base_ms, 0.0)
-        self.ms_per_million = number("ms_per_million", ms_per_million, 0.0)
-
-    def of(self, agent: Agent) -> float:
-        """Declared milliseconds of one decision."""
-        declared = getattr(agent, "latency_ms", None)
-        if declared is not None:
-            return float(declared)
-        return self.base_ms + self.ms_per_million * 1e-6 * sum(array.size for array in agent.state().values())
-
-
 class LatencyGuardrail(Guardrail):
     """Stops a candidate whose declared cost of a decision is too high; it is known before anybody is served.
+
+    The cost is the deployment's word, the same that its monitor watches.
 
     Arguments
     ---------
     max_ms : milliseconds a decision may take
-    cost : the declared cost model
     """
 
-    def __init__(self, max_ms: float = 30.0, cost: DeclaredCost | None = None) -> None:
+    def __init__(self, max_ms: float = 30.0) -> None:
         self.max_ms = number("max_ms", max_ms, 0.0, above=True)
-        self.cost = DeclaredCost() if cost is None else cost
         self._latency = 0.0
 
     @property
@@ -136,7 +112,7 @@ class LatencyGuardrail(Guardrail):
         return "none"
 
     def begin(self, trial: Trial, share: float, alpha: float) -> None:
-        self._latency = self.cost.of(trial.candidate)
+        self._latency = trial.latency_ms
 
     def read(self, ledger: UserLedger) -> Reading:
         reason = "too slow" if self._latency > self.max_ms else ""
@@ -175,11 +151,9 @@ class Examination:
 
     @staticmethod
     def _decides(agent: Agent, pages: Feedback) -> str:
-        before = {name: array.copy() for name, array in agent.state().items()}
         try:
-            decision = agent.act(pages.observations, pages.keys)
-            check_slates(decision, pages.observations["candidates"].shape)
-            agent.restore(before)
+            decision = asked(agent, pages)
+            check_slates(decision, pages.observations["candidates"].shape, pages.slates.shape[1])
         except Exception as error:
             return f"fails: {type(error).__name__}: {error}"
         slates = decision.slates

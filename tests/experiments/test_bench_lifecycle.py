@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from perennial.agents.lifecycle.checkpoint import NoCheckpoint
+from perennial.agents.lifecycle.fairness import NoFairness
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.experiments import bench_lifecycle
 from perennial.experiments.bench_lifecycle import Day
+from perennial.experiments.loop import NoScorer
 
 
 def test_every_page_of_the_bench_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +23,16 @@ def test_every_page_of_the_bench_is_logged(tmp_path: Path, monkeypatch: pytest.M
     assert log.counts == {"pages": 600, "quarantined": 0, "duplicates": 0}
     assert all(day.seconds > 0 and day.memory > 0 for day in lived)
     assert set(bench_lifecycle.figures(lived)) >= {"log + monitor + decide, s a day, mean", "memory after day 3, MB"}
+
+
+def test_the_loop_of_the_bench_has_every_part_of_a_run(tmp_path: Path) -> None:
+    """What it says of a day, and of its growth, is said of what runs."""
+    loop = bench_lifecycle.begin(bench_lifecycle.Drawn(), tmp_path)
+    nothing = (NoScorer, NoFairness, NoCheckpoint)
+    assert not [name for name, part in vars(loop).items() if isinstance(part, nothing)]
+    assert loop.monitor.watchlist is not None
+    assert loop.monitor.watchlist.latency is loop.deployment.latency
+    assert loop.checkpoint.kept == {"log": loop.log, "audit": loop.audit, "registry": loop.deployment.registry}
 
 
 @pytest.mark.slow

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,6 +101,14 @@ def test_the_updates_of_a_learner_are_rebuilt_from_what_it_noted(shared: Path, a
     assert len({model.found for model in found}) == len(found)
     assert learned(folder) > 100
     assert (folder / "log" / "extras").exists() == (agent not in ("dqn", "qr_dqn", "slateq"))
+
+
+def test_an_update_goes_back_to_the_last_one_that_did_not_fail() -> None:
+    """The pages and the labels of a failed one are left to the next; one without data had none to leave."""
+    told = {(5, "update"): "trained", (11, "update"): "no data", (17, "update"): "failed", (18, "fit"): "trained"}
+    lines = [{"decision": "training", "tick": t, "kind": kind, "verdict": said} for (t, kind), said in told.items()]
+    before = partial(Records.updated_before, SimpleNamespace(lines=lines))
+    assert [before(tick) for tick in (5, 11, 17, 23)] == [-1, 5, 11, 11]
 
 
 def test_an_update_is_rebuilt_with_the_labels_it_took(shared: Path) -> None:

@@ -5,11 +5,11 @@ import polars as pl
 import pytest
 
 from perennial.agents.base import Agent, Decision, Feedback, Keys, top_k
+from perennial.agents.lifecycle.cost import DeclaredCost
 from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.fairness import FairnessGuardrail
 from perennial.agents.lifecycle.feedback import FeedbackLog
-from perennial.agents.lifecycle.guardrails import BounceGuardrail, DeclaredCost, Examination, LatencyGuardrail
-from perennial.agents.lifecycle.hashing import BUCKETS
+from perennial.agents.lifecycle.guardrails import BounceGuardrail, Examination, LatencyGuardrail
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment
 from perennial.agents.lifecycle.rollouts import ABTest, BlueGreen, Canary, Shadow
@@ -396,11 +396,18 @@ def test_no_verdict_on_a_quiet_hour(tmp_path):
     assert stage.deployment.rollout.parts == 0
 
 
-def test_the_declared_cost_of_a_decision():
-    small, cost = Ranker(), DeclaredCost(base_ms=1.0, ms_per_million=1e6)
-    assert cost.of(small) == 1.0 + SPACES.n_items
-    assert cost.of(Ranker(broken="slow")) == 31.0
-    assert BUCKETS == 10_000
+def test_the_guardrail_and_the_pages_know_one_declared_cost(tmp_path):
+    stage = Stage(tmp_path, ABTest(max_hours=24, guardrails=[LatencyGuardrail(max_ms=30.0)]))
+    stage.propose(Ranker(0.5, 1))
+    judged = stage.run(2)[-1]
+    own = DeclaredCost().of(stage.champion)
+    assert judged.evidence["latency_ms"] == own
+    pages = wave(0, [1, 2, 3], version=np.array([1, 2, 3], np.int32))
+    np.testing.assert_array_equal(stage.deployment.latency(pages), [own, own, np.nan])  # nobody knows version 3
+    stage.propose(Ranker(0.5, 2, broken="slow"))
+    stage.run()
+    assert stage.records[-1].reason == "too slow"
+    assert stage.records[-1].evidence["latency_ms"] == stage.deployment.latency(pages)[2] == 31.0
 
 
 @pytest.mark.parametrize(
