@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol
 
 from perennial.agents.base import Feedback
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.tables import HOURS
 
 
+class Readable(Protocol):
+    """What windows ask of a log: `FeedbackLog` as it stands now, or `Past` as it stood once."""
+
+    def between(self, first_tick: int, last_tick: int) -> Feedback:
+        """The pages of some hours, both included."""
+
+    def since(self, first_tick: int) -> Feedback:
+        """The pages of the day that came in from hour `first_tick` on."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A log as it stood at the end of a committed hour `tick`, with what had come by then and nothing else."""
+
+    log: FeedbackLog
+    tick: int
+
+    def between(self, first_tick: int, last_tick: int) -> Feedback:
+        return self.log.between(first_tick, last_tick, self.tick)
+
+    def since(self, first_tick: int) -> Feedback:
+        return self.log.since(first_tick, self.tick)
+
+
 class Window(ABC):
     """Chooses logged pages, as of the end of an hour."""
 
     @abstractmethod
-    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+    def select(self, log: Readable, tick: int) -> Feedback:
         """The pages to learn from at the end of hour `tick`."""
 
     def labelled_from(self, offered: Feedback) -> int | None:
@@ -33,7 +59,7 @@ class LastDays(Window):
             raise ValueError(f"'days' must be at least 1. Got {days}.")
         self.days = days
 
-    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+    def select(self, log: Readable, tick: int) -> Feedback:
         return log.between(tick - self.days * HOURS + 1, tick)
 
     def __str__(self) -> str:
@@ -43,7 +69,7 @@ class LastDays(Window):
 class AllDays(Window):
     """Everything logged so far."""
 
-    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+    def select(self, log: Readable, tick: int) -> Feedback:
         return log.between(0, tick)
 
     def __str__(self) -> str:
@@ -58,7 +84,7 @@ class RecentAndLastYear(Window):
             raise ValueError(f"'days' must lie in [1, {lag_days // 2}], half of 'lag_days'. Got {days}.")
         self.days, self.lag_days = days, lag_days
 
-    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+    def select(self, log: Readable, tick: int) -> Feedback:
         span, then = self.days * HOURS, tick - self.lag_days * HOURS
         recent = log.between(tick - span + 1, tick)
         if then + span < 0:
@@ -70,12 +96,15 @@ class RecentAndLastYear(Window):
 
 
 class Fresh(Window):
-    """The open day's pages from hour `first_tick` on, with the extras their agent stored; what `update` is fed with."""
+    """The pages that came in on the open day from hour `first_tick` on, with the extras their agent stored.
+
+    What `update` is fed with: each page once, in the first update after it came.
+    """
 
     def __init__(self, first_tick: int) -> None:
         self.first_tick = first_tick
 
-    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+    def select(self, log: Readable, tick: int) -> Feedback:
         return log.since(self.first_tick)
 
     def labelled_from(self, offered: Feedback) -> int:
