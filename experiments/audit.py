@@ -88,7 +88,7 @@ def account(records: Records, version: int) -> Account:
         evidence=_evidence(records, row),
         validations=[line for line in about if line["decision"] == "validation"],
         rollouts=rollouts,
-        updates=max((r.revision for r in records.versions if r.version == version), default=0),
+        updates=sum(line["kind"] == "update" for line in records.trainings if line["model_version"] == version),
         exposures=_exposures(records, version),
         champion_from=row.tick + 1
         if row.origin == "initial"

@@ -25,6 +25,7 @@ from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.review_desk import give_desk
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
+from perennial.agents.lifecycle.shelves import OWNER, ForeignShelfError
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder
 from perennial.agents.lifecycle.triggers import Never, Schedule
@@ -181,8 +182,7 @@ def execute(run: Run, advance: Advance) -> Path:
 def _execute(run: Run, parts: Parts, advance: Advance, started: float) -> None:
     resumed = not results.finished(run.folder) and resuming.interrupted(run.folder, identity(run))
     if not resumed:
-        _clear(run.folder)
-        configuration.save({**run.settings, "registry": run.registry, **run.names}, run.folder / CONFIG)
+        _begin_folder(run)
     days = range(run.window.start, run.window.start + run.window.scored_days)
     loop = resuming.live(_site(run, parts, resumed), partial(_begin, run, parts), days, advance)
     loop.deployment.registry.close()
@@ -192,6 +192,17 @@ def _execute(run: Run, parts: Parts, advance: Advance, started: float) -> None:
 def identity(run: Run) -> str:
     """Names what a checkpoint belongs to: settings and code."""
     return f"{run.digest} {results.code_digest()}"
+
+
+def _begin_folder(run: Run) -> None:
+    """The run's folder with its configuration, and by what a shared shelf knows that an earlier run in it was its."""
+    owner = run.folder / resuming.REGISTRY / OWNER
+    word = owner.read_bytes() if owner.exists() else b""
+    _clear(run.folder)
+    configuration.save({**run.settings, "registry": run.registry, **run.names}, run.folder / CONFIG)
+    if word:
+        owner.parent.mkdir()
+        owner.write_bytes(word)
 
 
 def _clear(folder: Path) -> None:
@@ -210,7 +221,10 @@ def _site(run: Run, parts: Parts, resumed: bool) -> Site:
         log = FeedbackLog(run.history / resuming.LOG, spaces).fork(place, stored)
     registry = open_registry(run)
     if not resumed:
-        registry.return_to([0, 0])  # a shelf on a server may hold what an earlier run of this name left
+        try:
+            registry.return_to([0, 0])  # a shelf on a server may hold what an earlier run in this folder left
+        except ForeignShelfError as error:
+            raise configuration.ConfigurationError(str(error)) from error
     return resuming.site(run.folder, identity(run), parts.world, parts.training, log, registry)
 
 

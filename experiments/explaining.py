@@ -25,10 +25,10 @@ PAGES = 400
 def of_run(run: Any, versions: tuple[int, int] | None = None, days: int = 7, pages: int = PAGES) -> list[Explanation]:
     """Explanations of all pages and of each stress slice; the two newest versions that are kept, unless told which."""
     from perennial.agents.lifecycle.feedback import FeedbackLog
-    from perennial.experiments import execution, results
+    from perennial.experiments import execution
 
     parts = execution.build(run)
-    registry = Registry(run.folder / "registry", results.code_digest(), run.seed)
+    registry = execution.open_registry(run)
     log = FeedbackLog(run.folder / "log", parts.training.spaces)
     tick = log.last_day * HOURS + HOURS - 1
     before, after = versions or _kept(registry, parts.training.fresh(tick))

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Agent, Keys
 from perennial.agents.lifecycle.fairness import Floats, disparate_impact, exposure_weights, odds_gaps
-from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.experiments.console import script
 from perennial.experiments.tables import Column, Table
@@ -142,11 +141,11 @@ def table(found: Mapping[str, Odds]) -> Table:
 
 def of_run(run: Any, days: int = DAYS) -> dict[str, Odds]:
     """The run's last champion, served to the visitors it began with, on its last days."""
-    from perennial.experiments import execution, results
+    from perennial.experiments import execution
 
     parts, window = execution.build(run), run.window
     parts.world.restore(execution.of_history(run, execution.WORLD))
-    registry = Registry(run.folder / "registry", results.code_digest(), run.seed)
+    registry = execution.open_registry(run)
     last = window.start + window.scored_days
     agent = parts.training.fresh(last * HOURS)
     registry.load(agent, registry.resolve("champion") or 1)

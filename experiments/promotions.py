@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ def score(run: Any, days: int = DAYS) -> Table:
 
     The replay starts the day after the verdict, with the visitors as they were when the scored window began.
     """
-    from perennial.experiments import execution, results
+    from perennial.experiments import execution
 
     parts = execution.build(run)
     state = execution.of_history(run, execution.WORLD)
@@ -93,10 +94,10 @@ def score(run: Any, days: int = DAYS) -> Table:
         world.restore(state)
         return world
 
-    registry = Registry(run.folder / "registry", results.code_digest(), run.seed)
+    registry = execution.open_registry(run)
     rows = []
     for line in judged(run.folder):
-        agents = [_load(registry, parts.training.fresh(line["tick"]), line[name]) for name in ("version", "parent")]
+        agents = models(registry, partial(parts.training.fresh, line["tick"]), line)
         first = line["tick"] // HOURS + 1
         found = replay(shop, agents[0], agents[1], first, days) if agents[0] and agents[1] else None
         rows.append(_row(line, found))
@@ -116,10 +117,18 @@ def score(run: Any, days: int = DAYS) -> Table:
     )
 
 
-def _load(registry: Registry, agent: Agent, version: int) -> Agent | None:
-    """The agent as it was; None where its parameters were not kept."""
+def models(
+    registry: Registry, fresh: Callable[[], Agent], line: Mapping[str, Any]
+) -> tuple[Agent | None, Agent | None]:
+    """The candidate and the champion as they were when the verdict of `line` fell: neither learns afterwards."""
+    candidate = _load(registry, fresh(), line["version"], 0)
+    return candidate, _load(registry, fresh(), line["parent"], line["model_revision"])
+
+
+def _load(registry: Registry, agent: Agent, version: int, revision: int) -> Agent | None:
+    """The agent as it was after so many updates; None where its parameters were not kept."""
     try:
-        registry.load(agent, version)
+        registry.load(agent, version, revision)
     except FileNotFoundError:
         return None
     return agent

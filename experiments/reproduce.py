@@ -16,15 +16,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from perennial.agents.base import Agent, Feedback
+from perennial.agents.base import Agent
 from perennial.agents.lifecycle.decisions import read_lines
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.registry import Registry, content_hash
 from perennial.agents.lifecycle.shelves import Version
 from perennial.agents.lifecycle.training import TrainingOrder, chosen, data_version, reviewed, state_hash, with_labels
-from perennial.agents.lifecycle.windows import AllDays, Fresh, Window
+from perennial.agents.lifecycle.windows import AllDays, Fresh, Past, Window
 from perennial.experiments import execution, results, resuming
 from perennial.experiments import run as runs
 from perennial.experiments.configuration import ConfigurationError
@@ -61,7 +62,8 @@ class Records:
     def __init__(self, folder: Path, trusted: Sequence[str] = ()) -> None:
         self.run = runs.kept_in(folder, trusted)
         self.lines = read_lines(folder / resuming.DECISIONS)
-        self.training = execution.build(self.run).training
+        parts = execution.build(self.run)
+        self.training, self.window = parts.training, parts.strategy.window
         self.log = FeedbackLog(folder / resuming.LOG, self.training.spaces)
 
     @cached_property
@@ -73,11 +75,22 @@ class Records:
         finally:
             registry.close()
 
-    def updated_before(self, tick: int) -> int:
-        """The hour of the last update ordered before `tick` that did not fail; -1 if there was none."""
-        updates = [line for line in self.lines if line["decision"] == "training" and line["kind"] == "update"]
-        ordered = [line for line in updates if line["verdict"] != "failed"]
-        return max((int(line["tick"]) for line in ordered if line["tick"] < tick), default=-1)
+    def fresh_before(self, tick: int) -> Fresh:
+        """What was new to an update of hour `tick`: what came since one that did not fail, see `settle`."""
+        trainings = (line for line in self.lines if line["decision"] == "training" and line["kind"] == "update")
+        first, owed = 0, None
+        for line in (line for line in trainings if line["tick"] < tick):
+            if line["verdict"] != "failed":
+                first, owed = int(line["tick"]) + 1, None
+            elif owed is None:
+                owed = max(first, int(line["tick"]) // HOURS * HOURS)
+        return Fresh(first, owed)
+
+    def window_of(self, told: dict[str, Any]) -> Window:
+        """What the training that `told` tells of was offered: that of the strategy, or what was new to an update."""
+        if told["kind"] == "update":
+            return self.fresh_before(told["tick"])
+        return self.window if told["tick"] >= self.run.window.start * HOURS else AllDays()  # the first version
 
     @property
     def trainings(self) -> list[dict[str, Any]]:
@@ -113,23 +126,23 @@ def rebuild(records: Records, last: int | None = None) -> Iterator[Rebuilt]:
 def _recollect(records: Records, champion: Agent, version: int, since: int, tick: int) -> None:
     """Let the champion, as it was after hour `since`, note what it served as `version` up to hour `tick`."""
     if champion.stored and since < tick:
-        pages = records.log.between(since + 1, tick, records.log.last_day)
+        pages = records.log.between(since + 1, tick)
         champion.recollect(records.log.with_extras(pages.take(pages.version == version)))
 
 
 def _train(records: Records, told: dict[str, Any], champion: Agent) -> tuple[Agent, bool]:
     """The training once more, as it is told; whether its data are what they were."""
-    as_of = min(told["tick"] // HOURS, records.log.last_day)
-    offered: Feedback = records.log.between(told["first_tick"], told["last_tick"], as_of)
-    window: Window = AllDays()  # it is spent: its hours are known
-    if told["kind"] == "update":
-        offered, window = records.log.with_extras(offered), Fresh(records.updated_before(told["tick"]) + 1)
+    tick = min(told["tick"], records.log.last_day * HOURS + HOURS - 1)
+    window = records.window_of(told)
+    offered = window.select(Past(records.log, tick), tick)
+    ticks = offered.keys.tick
+    offered = offered.take(np.flatnonzero((ticks >= told["first_tick"]) & (ticks <= told["last_tick"])))
     words = ("kind", "start", "reason", "tick", "budget", "held_out", "held_out_explored")
     order = TrainingOrder(window=window, **{word: told[word] for word in words})
     labels = reviewed(order, offered, records.log, champion)
     pages = with_labels(chosen(order, offered, told["seed"]), labels)
     agent, _ = records.training.learn(order, pages, champion)
-    return agent, data_version(records.log.version_of(offered, as_of), labels) == told["data_version"]
+    return agent, data_version(records.log.version_of(offered, tick), labels) == told["data_version"]
 
 
 def _compared(records: Records, told: dict[str, Any], agent: Agent, data: bool, version: int, revision: int) -> Rebuilt:

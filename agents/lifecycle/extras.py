@@ -6,7 +6,7 @@ page, or lists in lists for an array of any shape, so that any reader of Delta L
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,18 +53,38 @@ def frame(parts: Sequence[Feedback], stored: Sequence[str], day: int) -> pl.Data
     return pl.DataFrame([*columns, *(_column(name, pages.extras[name]) for name in stored)])
 
 
+def concatenate(parts: Sequence[Feedback], stored: Sequence[str]) -> Feedback:
+    """The pages of all `parts`; where some carry the `stored` extras and others do not, theirs are 0: nobody's.
+
+    Such pages come from an agent that noted nothing, as one before this agent was deployed.
+    """
+    noted = [part for part in parts if stored and all(name in part.extras for name in stored)]
+    if 0 < len(noted) < len(parts):
+        like = {name: noted[0].extras[name] for name in stored}
+        parts = [part if stored[0] in part.extras else _with_zeros(part, like) for part in parts]
+    return Feedback.concatenate(list(parts))
+
+
+def _with_zeros(pages: Feedback, like: Mapping[str, NDArray[Any]]) -> Feedback:
+    zeros = {name: np.zeros((len(pages), *array.shape[1:]), array.dtype) for name, array in like.items()}
+    return replace(pages, extras=pages.extras | zeros)
+
+
 def joined(pages: Feedback, rows: pl.DataFrame | None) -> Feedback:
-    """The pages with what `rows` hold of them; without any extras unless every page has a row."""
-    if rows is None or len(pages) == 0:
+    """The pages with what `rows` hold of them, 0 where they hold nothing; without any extras if no page has a row."""
+    if rows is None or len(rows) == 0 or len(pages) == 0:
         return pages
     keys, known = page_keys(pages), rows["visit"].to_numpy() * MAX_PAGES + rows["page"].to_numpy()
     order = np.argsort(known)
-    place = np.minimum(np.searchsorted(known, keys, sorter=order), max(len(order) - 1, 0))
-    if len(order) == 0 or not np.array_equal(known[order[place]], keys):
+    place = order[np.minimum(np.searchsorted(known, keys, sorter=order), len(order) - 1)]
+    there = known[place] == keys
+    if not there.any():
         return pages
-    found = rows[order[place]]
-    names = [name for name in rows.columns if name not in KEYS]
-    return replace(pages, extras={name: _array(found[name]) for name in names})
+    found, names = rows[place[there]], [name for name in rows.columns if name not in KEYS]
+    extras = _with_zeros(pages, {name: _array(found[name]) for name in names}).extras
+    for name in names:
+        extras[name][there] = _array(found[name])
+    return replace(pages, extras=extras)
 
 
 def _column(name: str, values: NDArray[Any]) -> pl.Series:

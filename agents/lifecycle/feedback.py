@@ -32,8 +32,8 @@ class FeedbackLog:
     entry, with the reason. ``labels``: one row per reviewed page. ``extras``: what an agent noted on its pages, for
     agents that learn from that. The columns are described in `tables`, `conversions`, `labels` and `extras`.
 
-    Pages and conversions may come late. ``tick`` is the hour a page was served, ``day`` the day on which a row entered
-    the log: so the log reads as of any day, with what had come by then and nothing else.
+    Pages and conversions may come late. ``tick`` is the hour a page was served, ``received`` the hour it came, ``day``
+    the day on which a row entered the log: so the log reads as of any hour, with what had come by then, nothing else.
 
     Arguments:
         path: the log's folder; a log that is there is continued after its last complete day.
@@ -57,7 +57,7 @@ class FeedbackLog:
         self._newest, self._converted = tables.empty(spaces), told.none()
         self._last_tick = (self.last_day + 1) * HOURS - 1
         self._seen, self._seen_converted = intake.Seen(), intake.Seen()
-        self._committed = self._digests(self.last_day)
+        self._committed = self._digests(_end(self.last_day))
         self._remember_keys()
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -101,13 +101,14 @@ class FeedbackLog:
             self._seen_converted.add(told.of_pages(self._newest).labels(), tick // HOURS)
         if self._open.told:
             self._converted = self._accepted_conversions(hours)
-            self._open.convert(self._converted)
+            self._open.convert(self._converted, tick)
+        self._open.name(tick, self._committed)
         self._open.waves, self._open.sources, self._open.told, self._last_tick = [], [], [], tick
         return self._newest
 
     def _accepted(self, hours: range) -> tuple[Feedback, NDArray[np.int8], NDArray[np.int32]]:
         """The good rows with arm and revision; the others go to the quarantine or are counted as duplicates."""
-        pages = Feedback.concatenate(self._open.waves)
+        pages = noted.concatenate(self._open.waves, self.stored)
         counts, arms, revisions = np.array(self._open.sources).T
         arm, revision = np.repeat(arms.astype(np.int8), counts), np.repeat(revisions.astype(np.int32), counts)
         begun = next(iter(self._store.days), hours.start // HOURS) * HOURS
@@ -172,8 +173,10 @@ class FeedbackLog:
         frames, hours, conversions = {}, self._open.entered(), self._open.conversions
         if hours:
             pages = Feedback.concatenate([without_extras(hour.feedback) for hour in hours])
-            arm, revision = np.concatenate([h.arm for h in hours]), np.concatenate([h.revision for h in hours])
-            frames["pages"] = tables.pages_frame(pages, arm, revision, day)
+            arm, revision, received = (
+                np.concatenate([getattr(hour, name) for hour in hours]) for name in ("arm", "revision", "received")
+            )
+            frames["pages"] = tables.pages_frame(pages, arm, revision, received, day)
             frames["impressions"] = tables.impressions_frame(pages, day)
             frames["extras"] = noted.frame([hour.feedback for hour in hours], self.stored, day)
             conversions = Conversions.concatenate([told.of_pages(pages), conversions])
@@ -193,13 +196,16 @@ class FeedbackLog:
             "pages": sum(len(hour.feedback) for hour in open_day.entered()),
             "quarantined": sum(len(frame) for frame in (*open_day.quarantined, *open_day.refused)),
             "duplicates": open_day.duplicates,
-            "hours": {str(tick): hour.digest for tick, hour in open_day.hours.items()},
+            "hours": {str(tick): digest for tick, digest in open_day.named.items()},
         }
         late = {
-            "late_pages": sum(len(pages) for _, pages in open_day.late),
+            "late_pages": open_day.late_pages,
             "conversions": len(open_day.conversions),
             "labels": sum(map(len, open_day.labels)),
-            "amended": {str(tick): digest for tick, digest in open_day.amended(self._committed).items()},
+            "amended": {
+                str(closed): {str(tick): digest for tick, digest in changed.items()}
+                for closed, changed in open_day.amended.items()
+            },
         }
         return line | {name: value for name, value in late.items() if value}
 
@@ -258,32 +264,55 @@ class FeedbackLog:
         """The conversions closed last, told apart from their pages."""
         return self._converted
 
-    def since(self, first_tick: int) -> Feedback:
-        """The pages that came in from hour `first_tick` of the open day on, extras included, as they came."""
-        parts = self._open.since(first_tick)
-        return Feedback.concatenate(parts) if parts else tables.empty(self.spaces)
+    def since(self, first_tick: int, as_of: int | None = None) -> Feedback:
+        """The pages that came in from hour `first_tick` of the open day on, late ones too; with extras, see `tick`.
+
+        With the conversions known. As of now; or of the day of a committed hour `as_of`, with what had come by then.
+        """
+        if as_of is None:
+            parts = self._open.since(first_tick)
+            return self._joined(noted.concatenate(parts, self.stored)) if parts else tables.empty(self.spaces)
+        self._check_committed(as_of)
+        day = as_of // HOURS
+        pages = self._store.read("pages", day, day)
+        if pages is None:
+            return tables.empty(self.spaces)
+        pages = pages.filter(pl.col("received").is_between(first_tick, as_of))
+        return self.with_extras(self._whole(pages, self._store.read("impressions", day, day), as_of))
 
     def read(self, first_day: int, last_day: int, as_of: int | None = None) -> Feedback:
-        """The pages of all hours of some days, both included, with the conversions known; no extras. See `between`."""
-        return self.between(first_day * HOURS, last_day * HOURS + HOURS - 1, as_of)
+        """The pages of all hours of some days, both included, with the conversions known; no extras.
+
+        As of now, or with what had come by the end of a committed day `as_of` and nothing else.
+        """
+        return self.between(first_day * HOURS, _end(last_day), None if as_of is None else _end(as_of))
 
     def between(self, first_tick: int, last_tick: int, as_of: int | None = None) -> Feedback:
         """The pages of some hours, both included; no extras.
 
-        As of now, or with what had come by the end of a committed day `as_of` and nothing else.
+        As of now, or with what had come by the end of a committed hour `as_of` and nothing else.
         """
         if first_tick > last_tick:
             raise ValueError(f"'first_tick' must not be after 'last_tick'. Got {first_tick} and {last_tick}.")
-        if as_of is not None and as_of > self.last_day:
-            raise ValueError(f"'as_of' must not be after the last committed day {self.last_day}. Got {as_of}.")
         days = first_tick // HOURS, last_tick // HOURS
-        parts = self._parts(*days) if as_of is None else self._load(days[0], min(days[1], as_of), as_of).values()
+        if as_of is None:
+            parts = self._parts(*days)
+        else:
+            self._check_committed(as_of)
+            parts = list(self._load(days[0], min(days[1], as_of // HOURS), as_of).values())
         cut = [_cut(part, first_tick, last_tick) for part in parts]
         pages = Feedback.concatenate([tables.empty(self.spaces), *cut])
         return pages if as_of is not None else self._amended(pages, first_tick, last_tick)
 
+    def _check_committed(self, as_of: int) -> None:
+        if as_of > _end(self.last_day):
+            raise ValueError(
+                f"'as_of' must not be after the last committed day {self.last_day}. "
+                f"Got hour {as_of}, of day {as_of // HOURS}."
+            )
+
     def with_extras(self, pages: Feedback) -> Feedback:
-        """Committed `pages` with the stored extras; without any where the agent of one of them noted nothing."""
+        """Committed `pages` with the stored extras: 0 where nobody noted any, none where nobody did on any page."""
         if len(pages) == 0:
             return pages
         ticks = range(int(pages.keys.tick.min()), int(pages.keys.tick.max()) + 1)
@@ -302,7 +331,7 @@ class FeedbackLog:
         """Each day's pages, the committed ones from memory or else from disk, then the open day's hours."""
         committed = [day for day in range(first_day, min(last_day, self.last_day) + 1) if day in self._store.days]
         missing = [day for day in committed if day not in self._recent]
-        loaded = self._load(missing[0], missing[-1], self.last_day) if missing else {}
+        loaded = self._load(missing[0], missing[-1], _end(self.last_day)) if missing else {}
         parts = [self._recent[day] if day in self._recent else loaded[day] for day in committed]
         for day, pages in loaded.items():
             self._keep(day, pages)
@@ -312,37 +341,56 @@ class FeedbackLog:
         """`pages` with what came for them on the open day."""
         late = [without_extras(h.feedback) for tick, h in self._open.old.items() if first_tick <= tick <= last_tick]
         if late:
-            came = Feedback.concatenate(late)
-            known = self._store.read("conversions", int(came.keys.tick.min()) // HOURS, self.last_day)
-            if known is not None:  # told before their page
-                came = told.join(came, told.from_frame(known))
-            pages = Feedback.concatenate([pages, came])
+            pages = Feedback.concatenate([pages, self._told_before(Feedback.concatenate(late))])
             pages = pages.take(in_order(pages))
         return told.join(pages, self._open.conversions)
 
+    def _joined(self, came: Feedback) -> Feedback:
+        """Pages that came on the open day, in order, with the conversions known of them."""
+        late = int(np.searchsorted(came.keys.tick, (self.last_day + 1) * HOURS)) if self._open.old else 0
+        if late:
+            old, rest = self._told_before(came.take(np.arange(late))), came.take(np.arange(late, len(came)))
+            came = Feedback.concatenate([old, rest])
+        return told.join(came, self._open.conversions) if len(self._open.conversions) else came
+
+    def _told_before(self, late: Feedback) -> Feedback:
+        """Pages of earlier days with the conversions that were told before they came."""
+        known = self._store.read("conversions", int(late.keys.tick.min()) // HOURS, self.last_day)
+        return late if known is None else told.join(late, told.from_frame(known))
+
     def _load(self, first_day: int, last_day: int, as_of: int) -> dict[int, Feedback]:
-        """Complete days from disk, with what had come by the end of day `as_of`."""
+        """Complete days from disk, with what had come by the end of hour `as_of`."""
         days = {day: tables.empty(self.spaces) for day in range(first_day, last_day + 1) if day in self._store.days}
         ticks = range(first_day * HOURS, last_day * HOURS + HOURS)
-        pages = self._store.read("pages", first_day, as_of, ticks=ticks)
-        impressions = self._store.read("impressions", first_day, as_of, ticks=ticks)
-        conversions = self._store.read("conversions", first_day, as_of)
+        pages = self._store.read("pages", first_day, as_of // HOURS, ticks=ticks)
+        impressions = self._store.read("impressions", first_day, as_of // HOURS, ticks=ticks)
         if pages is None or impressions is None:
             return days
-        joined = tables.join(pages, impressions, self.spaces)
-        if conversions is not None:
-            joined = told.join(joined, told.from_frame(conversions))
+        joined = self._whole(pages.filter(pl.col("received") <= as_of), impressions, as_of)
         for day in days:
             low, high = np.searchsorted(joined.keys.tick, [day * HOURS, day * HOURS + HOURS])
             days[day] = joined.take(np.arange(low, high))
         return days
 
+    def _whole(self, pages: pl.DataFrame, impressions: pl.DataFrame | None, as_of: int) -> Feedback:
+        """Rows of pages with their outcomes, of all that `impressions` hold, and what was told of them by `as_of`."""
+        if impressions is None or len(pages) == 0:
+            return tables.empty(self.spaces)
+        if len(impressions) != len(pages) * self.spaces.slate_size:
+            impressions = impressions.join(pages.select("visit", "page"), on=["visit", "page"], how="semi")
+        whole = tables.join(pages, impressions, self.spaces)
+        first = int(whole.keys.tick[0]) // HOURS
+        conversions = self._store.read("conversions", first, as_of // HOURS)
+        if conversions is None:
+            return whole
+        return told.join(whole, told.from_frame(conversions.filter(pl.col("tick") <= as_of)))
+
     def data_version(self, first_day: int, last_day: int, as_of: int | None = None) -> str:
         """16 hex digits naming the content of some days: equal exactly when their pages are equal bit for bit.
 
-        What came late is part of the name, and so is the day on which it came. `as_of`: see `between`.
+        What came late is part of the name, and so is the day on which it came. `as_of`: see `read`.
         """
-        return self._named(range(first_day * HOURS, last_day * HOURS + HOURS), as_of)
+        return self._named(range(first_day * HOURS, _end(last_day) + 1), None if as_of is None else _end(as_of))
 
     def version_of(self, pages: Feedback, as_of: int | None = None) -> str:
         """The data version of the hours that `pages` come from. `as_of`: see `between`."""
@@ -351,19 +399,18 @@ class FeedbackLog:
     def _named(self, ticks: Iterable[int], as_of: int | None = None) -> str:
         known: Mapping[int, str] = self._committed if as_of is None else self._digests(as_of)
         if as_of is None:  # chained, not merged: the committed hours are many
-            today = {tick: hour.digest for tick, hour in self._open.hours.items()}
-            known = ChainMap(self._open.amended(self._committed), today, self._committed)
+            known = ChainMap(self._open.names(), self._committed)
         digest = blake2b(digest_size=8)
         for tick in ticks:
             digest.update(known.get(tick, "").encode())
         return digest.hexdigest()
 
     def _digests(self, as_of: int) -> dict[int, str]:
-        """Hour -> what names its content, for all hours committed by day `as_of`."""
+        """Hour -> what named its content at the end of hour `as_of`, for all hours committed by then."""
         found: dict[int, str] = {}
         for day, line in self._store.days.items():
-            if day <= as_of:
-                found |= _digests_of(line)
+            if day <= as_of // HOURS:
+                found |= _digests_of(line, as_of)
         return found
 
     def compact(self) -> None:
@@ -380,9 +427,19 @@ class FeedbackLog:
         return other
 
 
-def _digests_of(line: dict[str, Any]) -> dict[int, str]:
-    """Hour -> what names its content, for the hours that a committed day wrote or changed."""
-    return {int(tick): digest for tick, digest in (line["hours"] | line.get("amended", {})).items()}
+def _end(day: int) -> int:
+    """The last hour of a day."""
+    return day * HOURS + HOURS - 1
+
+
+def _digests_of(line: dict[str, Any], as_of: int | None = None) -> dict[int, str]:
+    """Hour -> what named its content, for the hours that a committed day had written or changed by hour `as_of`."""
+    as_of = _end(line["day"]) if as_of is None else as_of
+    found = {int(tick): digest for tick, digest in line["hours"].items() if int(tick) <= as_of}
+    for closed, changed in line.get("amended", {}).items():
+        if int(closed) <= as_of:
+            found |= {int(tick): digest for tick, digest in changed.items()}
+    return found
 
 
 def _cut(pages: Feedback, first_tick: int, last_tick: int) -> Feedback:

@@ -111,7 +111,8 @@ STORED = (*tables.KEYS, *(f"seen_{name}" for name in tables.OBSERVED), "slates",
 def frame(labels: Labels, day: int) -> pl.DataFrame:
     """One row per label that entered the log on `day`; it holds all that is learned from it."""
     nothing = np.zeros(len(labels), np.int8)
-    pages = tables.pages_frame(labels.pages, nothing, nothing.astype(np.int32), day).select(*STORED, "day")
+    pages = tables.pages_frame(labels.pages, nothing, nothing.astype(np.int32), labels.told, day)
+    pages = pages.select(*STORED, "day")
     return pages.with_columns(
         pl.Series("right", labels.pages.clicked).cast(pl.List(pl.Boolean)),
         pl.Series("verdict", VERDICTS, dtype=pl.String).gather(labels.verdict.astype(np.uint32)),

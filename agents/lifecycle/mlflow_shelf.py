@@ -8,24 +8,27 @@ import os
 import shutil
 import urllib.error
 import urllib.request
+import uuid
 from pathlib import Path
 from typing import Any
 
-from perennial.agents.lifecycle.shelves import COLUMNS, SUFFIX, Move, Shelf, Version
+from perennial.agents.lifecycle.shelves import COLUMNS, NOTHING, OWNER, SUFFIX, ForeignShelfError, Move, Shelf, Version
 
 FILE = f"model{SUFFIX}"
 PIECE = 4000
 """Characters of a tag; MLflow's stores take 5,000."""
 SECONDS = 30
 """How long a server may take to answer at the start."""
-RECORD, MOVE = "record.", "move."
+OWNED = "perennial.owner"
+RECORD, MOVE, CLEAR = "record.", "move.", "clear."
 
 
 class MlflowShelf(Shelf):
     """Every version is an MLflow run with the parameters as one plain file, and a registered model version.
 
     The version numbers are the registry's own, in the tags: MLflow never gives the number of a deleted version again.
-    Aliases are MLflow's; their history stands in tags of the versions they named. Telemetry is off.
+    Aliases are MLflow's; their history stands in tags of the versions they named. Telemetry is off. Whoever writes to
+    the registered model first owns it, and is known by a word in a tag of the model and in a file in `place`.
 
     Arguments:
         place: the registry's folder; files on their way lie here, and so does everything where `uri` is not given.
@@ -51,18 +54,41 @@ class MlflowShelf(Shelf):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.model = model or ".".join(["perennial", *place.resolve().parts[-3:-1]])
         self._client: Any = MlflowClient(uri or f"sqlite:///{(place / 'mlflow.sqlite').resolve()}")
-        self._experiment = self._open(None if uri else place)
+        self._own_artifacts = None if uri else place / "artifacts"
+        self._owner = place / OWNER
+        self._experiment = ""
         self._numbers: dict[tuple[int, int], str] = {}
         self._moves = 0
 
-    def _open(self, path: Path | None) -> str:
-        """The experiment, made where it is not there; the registered model too."""
-        if not self._client.search_registered_models(f"name = '{self.model}'"):
-            self._client.create_registered_model(self.model)
+    def _claim(self) -> None:
+        """Before anything is written: the registered model and the experiment, made where they are not there.
+
+        A model with versions that another registry wrote is refused.
+        """
+        if self._experiment:
+            return
+        if not self._owner.exists():
+            self._owner.write_text(uuid.uuid4().hex, encoding="utf-8")
+        word = self._owner.read_text(encoding="utf-8")
+        found = self._client.search_registered_models(f"name = '{self.model}'")
+        owner = found[0].tags.get(OWNED) if found else None
+        if not found:
+            self._client.create_registered_model(self.model, tags={OWNED: word})
+        elif owner is None and not self._all():
+            self._client.set_registered_model_tag(self.model, OWNED, word)
+        elif owner != word:
+            raise ForeignShelfError(
+                f"The registered model {self.model!r} in MLflow is not this run's: another one fills it, or filled it. "
+                "Nothing of it was changed. Choose another registry.model=... or name=..., or delete the model there."
+            )
+        self._experiment = self._opened()
+
+    def _opened(self) -> str:
+        """The experiment, made where it is not there."""
         found = self._client.get_experiment_by_name(self.model)
         if found is not None:
             return str(found.experiment_id)
-        place = (path / "artifacts").resolve().as_uri() if path is not None else None
+        place = self._own_artifacts.resolve().as_uri() if self._own_artifacts is not None else None
         return str(self._client.create_experiment(self.model, artifact_location=place))
 
     def _all(self) -> list[Any]:
@@ -92,14 +118,15 @@ class MlflowShelf(Shelf):
         for version in self._all():
             record = _record(version.tags)
             for name, value in version.tags.items():
-                if name.startswith(MOVE):
+                kind, dot, number = name.rpartition(".")
+                if kind + dot in (MOVE, CLEAR):
                     alias, tick = value.rsplit(" ", 1)
-                    found.append(
-                        (int(name.removeprefix(MOVE)), version.version, Move(alias, record.version, int(tick)))
-                    )
+                    named = (NOTHING, 0) if kind + dot == CLEAR else (record.version, record.revision)
+                    found.append((int(number), version.version, Move(alias, named[0], int(tick), named[1])))
         return sorted(found, key=lambda move: move[0])
 
     def add(self, record: Version, draft: Path) -> None:
+        self._claim()
         file = self.folder / FILE
         os.replace(draft, file)
         name = f"{record.version}.{record.revision}"
@@ -112,24 +139,35 @@ class MlflowShelf(Shelf):
         file.unlink()
 
     def move(self, move: Move) -> None:
-        number = self._newest(move.version)
-        self._client.set_model_version_tag(self.model, number, f"{MOVE}{self._moves}", f"{move.alias} {move.tick}")
+        self._claim()
+        if move.version == NOTHING:
+            number, kind = self._client.get_model_version_by_alias(self.model, move.alias).version, CLEAR
+        else:
+            number, kind = self._numbers[move.version, move.revision], MOVE
+        self._client.set_model_version_tag(self.model, number, f"{kind}{self._moves}", f"{move.alias} {move.tick}")
         self._moves += 1
-        self._client.set_registered_model_alias(self.model, move.alias, number)
+        self._let(move)
 
-    def _newest(self, version: int) -> str:
-        return self._numbers[max(key for key in self._numbers if key[0] == version)]
+    def _let(self, move: Move) -> None:
+        """Give MLflow's alias what a move says."""
+        if move.version == NOTHING:
+            self._client.delete_registered_model_alias(self.model, move.alias)
+        else:
+            number = self._numbers[move.version, move.revision]
+            self._client.set_registered_model_alias(self.model, move.alias, number)
 
     def cut(self, records: int, moves: int) -> None:
+        self._claim()
         for number, version, move in self._numbered_moves()[moves:]:
-            self._client.delete_model_version_tag(self.model, version, f"{MOVE}{number}")
+            kind = CLEAR if move.version == NOTHING else MOVE
+            self._client.delete_model_version_tag(self.model, version, f"{kind}{number}")
             self._client.delete_registered_model_alias(self.model, move.alias)
         for version in self._all()[records:]:
             self._client.delete_model_version(self.model, version.version)
             self._client.delete_run(version.run_id)
-        kept = {record.version: number for record, number in zip(self.records(), self._numbers.values(), strict=True)}
-        for alias, move in {move.alias: move for move in self.moves()}.items():
-            self._client.set_registered_model_alias(self.model, alias, kept[move.version])
+        self.records()
+        for move in {move.alias: move for move in self.moves()}.values():
+            self._let(move)
 
     def file(self, record: Version) -> Path | None:
         number = self._numbers[record.version, record.revision]

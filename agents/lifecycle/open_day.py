@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
@@ -20,12 +21,13 @@ from perennial.agents.lifecycle.tables import HOURS
 class Hour:
     """Pages of one hour. ``arm`` int8 (P,) index into ARMS, ``revision`` int32 (P,): in-place updates of the version.
 
-    ``digest`` names the pages' content.
+    ``received`` int64 (P,): the hour each page came, its own or a later one. ``digest`` names the pages' content.
     """
 
     feedback: Feedback
     arm: NDArray[np.int8]
     revision: NDArray[np.int32]
+    received: NDArray[np.int64]
     digest: str
 
 
@@ -33,17 +35,21 @@ class Hour:
 class OpenDay:
     """``waves`` (with their ``sources``: number of pages, arm, revision) and ``told`` wait for their hour to close.
 
-    ``hours``: the day's closed hours, in order. ``late``: what came in later than its own hour, and with which hour
-    it came; pages of this day are in ``hours`` too, those of earlier days in ``old``. ``conversions`` and ``labels``:
-    those that came.
+    ``hours``: the day's closed hours, in order; ``old``: hours of earlier days of which pages came late; ``late_pages``
+    counts those and the late ones of this day. ``conversions`` and ``labels``: those that came.
+
+    ``named``: hour -> digest of this day's hours as they closed. ``amended``: by the hour in which something came late,
+    the hours whose content that changed, and their digests since then.
     """
 
     waves: list[Feedback] = field(default_factory=list)
     sources: list[tuple[int, int, int]] = field(default_factory=list)
     told: list[Conversions] = field(default_factory=list)
     hours: dict[int, Hour] = field(default_factory=dict)
-    late: list[tuple[int, Feedback]] = field(default_factory=list)
     old: dict[int, Hour] = field(default_factory=dict)
+    late_pages: int = 0
+    named: dict[int, str] = field(default_factory=dict)
+    amended: dict[int, dict[int, str]] = field(default_factory=dict)
     conversions: Conversions = field(default_factory=lambda: Conversions.concatenate([]))
     quarantined: list[pl.DataFrame] = field(default_factory=list)
     refused: list[pl.DataFrame] = field(default_factory=list)
@@ -58,50 +64,75 @@ class OpenDay:
     def enter(self, pages: Feedback, arm: NDArray[np.int8], revision: NDArray[np.int32], hours: range) -> None:
         """Take in accepted pages, ordered by tick, that closed with `hours`."""
         cut = int(np.searchsorted(pages.keys.tick, hours.start))
-        if cut == 0:
-            self.hours |= by_hour(pages, arm, revision)
-            return
-        on_time, late = np.arange(cut, len(pages)), pages.take(np.arange(cut))
-        self.hours |= by_hour(pages.take(on_time), arm[on_time], revision[on_time])
-        self.late.append((hours[-1], late))
-        for tick, part in by_hour(late, arm[:cut], revision[:cut]).items():
+        on_time = by_hour(pages, arm, revision, pages.keys.tick) if cut == 0 else {}
+        if cut:
+            rest = np.arange(cut, len(pages))
+            on_time = by_hour(pages.take(rest), arm[rest], revision[rest], pages.keys.tick[rest])
+        self.hours |= on_time
+        self.named |= {tick: hour.digest for tick, hour in on_time.items()}
+        if cut:
+            received = np.full(cut, hours[-1])
+            self._enter_late(by_hour(pages.take(np.arange(cut)), arm[:cut], revision[:cut], received), hours)
+
+    def _enter_late(self, late: dict[int, Hour], hours: range) -> None:
+        for tick, part in late.items():
+            self.late_pages += len(part.feedback)
             place = self.hours if tick // HOURS == hours.start // HOURS else self.old
             place[tick] = _merged(place[tick], part) if tick in place else part
+            self.amended.setdefault(hours[-1], {})[tick] = ""  # named once all of the hour is there
         self.hours = dict(sorted(self.hours.items()))
         self.old = dict(sorted(self.old.items()))
 
-    def convert(self, conversions: Conversions) -> None:
-        """Take in accepted conversions."""
+    def convert(self, conversions: Conversions, closed: int) -> None:
+        """Take in accepted conversions that came with hour `closed`."""
         self.conversions = Conversions.concatenate([self.conversions, conversions]).sorted()
+        if len(conversions):
+            self.amended.setdefault(closed, {}).update(dict.fromkeys(conversions.page_tick.tolist(), ""))
 
     def since(self, first_tick: int) -> list[Feedback]:
-        """What came in from hour `first_tick` on: pages of those hours, and before them late ones of earlier hours."""
-        late = [
-            pages.take(pages.keys.tick < first_tick)
-            for closed, pages in self.late
-            if closed >= first_tick and pages.keys.tick[0] < first_tick
-        ]
-        return late + [hour.feedback for tick, hour in self.hours.items() if tick >= first_tick]
+        """The pages that came in from hour `first_tick` on, ordered by (tick, visit, page)."""
+        parts = []
+        for tick, hour in (*self.old.items(), *self.hours.items()):
+            if tick >= first_tick:
+                parts.append(hour.feedback)
+            elif hour.received.max() >= first_tick:
+                parts.append(hour.feedback.take(hour.received >= first_tick))
+        return parts
 
     def entered(self) -> list[Hour]:
         """All that enters the log with this day, in order."""
         return [*self.old.values(), *self.hours.values()]
 
-    def amended(self, before: dict[int, str]) -> dict[int, str]:
-        """Digests of the hours whose content late pages and conversions changed; `before`: all digests before them."""
-        ticks = {*self.old, *np.unique(self.conversions.page_tick).tolist()}
-        found = {}
-        for tick in sorted(ticks):
-            known = self.hours[tick].digest if tick in self.hours else before.get(tick, "")
-            digest = blake2b(known.encode(), digest_size=8)
-            if tick in self.old:
-                digest.update(self.old[tick].digest.encode())
-            digest.update(self.conversions.take(self.conversions.page_tick == tick).content_hash())
-            found[tick] = digest.hexdigest()
+    def name(self, closed: int, before: Mapping[int, str]) -> None:
+        """Name the hours that what came late with hour `closed` changed; `before`: all digests of the days before.
+
+        A digest tells of all that came on this day so far, in whatever steps its hours were closed.
+        """
+        if closed in self.amended:
+            self.amended[closed] = {tick: self._name(tick, before) for tick in sorted(self.amended[closed])}
+
+    def names(self) -> dict[int, str]:
+        """Hour -> what names its content now, for the hours that this day wrote or changed."""
+        found = dict(self.named)
+        for changed in self.amended.values():
+            found |= changed
         return found
 
+    def _name(self, tick: int, before: Mapping[int, str]) -> str:
+        known = self.hours[tick].digest if tick in self.hours else before.get(tick, "")
+        told = self.conversions.take(self.conversions.page_tick == tick)
+        if tick not in self.old and len(told) == 0:
+            return known
+        digest = blake2b(known.encode(), digest_size=8)
+        if tick in self.old:
+            digest.update(self.old[tick].digest.encode())
+        digest.update(told.content_hash())
+        return digest.hexdigest()
 
-def by_hour(pages: Feedback, arm: NDArray[np.int8], revision: NDArray[np.int32]) -> dict[int, Hour]:
+
+def by_hour(
+    pages: Feedback, arm: NDArray[np.int8], revision: NDArray[np.int32], received: NDArray[np.int64]
+) -> dict[int, Hour]:
     """`pages`, ordered by tick, hour by hour."""
     hours: dict[int, Hour] = {}
     if len(pages) == 0:
@@ -109,7 +140,8 @@ def by_hour(pages: Feedback, arm: NDArray[np.int8], revision: NDArray[np.int32])
     ticks, starts = np.unique(pages.keys.tick, return_index=True)
     for tick, low, high in zip(ticks.tolist(), starts, [*starts[1:], len(pages)], strict=True):
         part = pages.take(np.arange(low, high)) if len(ticks) > 1 else pages
-        hours[tick] = Hour(part, arm[low:high], revision[low:high], tables.content_hash(part))
+        row = slice(low, high)
+        hours[tick] = Hour(part, arm[row], revision[row], received[row], tables.content_hash(part))
     return hours
 
 
@@ -118,8 +150,10 @@ def _merged(hour: Hour, part: Hour) -> Hour:
     pages = Feedback.concatenate([hour.feedback, part.feedback])
     order = in_order(pages)
     pages = pages.take(order)
-    arm, revision = np.concatenate([hour.arm, part.arm]), np.concatenate([hour.revision, part.revision])
-    return Hour(pages, arm[order], revision[order], tables.content_hash(pages))
+    arm, revision, received = (
+        np.concatenate([getattr(h, name) for h in (hour, part)])[order] for name in ("arm", "revision", "received")
+    )
+    return Hour(pages, arm, revision, received, tables.content_hash(pages))
 
 
 def in_order(pages: Feedback) -> NDArray[np.int64]:

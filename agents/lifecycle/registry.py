@@ -10,7 +10,7 @@ from pathlib import Path
 from perennial.agents.base import Agent
 from perennial.agents.lifecycle.damage import DamagedError
 from perennial.agents.lifecycle.decisions import TrainingRecord
-from perennial.agents.lifecycle.shelves import DRAFT, Move, Shelf, SqliteShelf, Version
+from perennial.agents.lifecycle.shelves import DRAFT, NOTHING, Move, Shelf, SqliteShelf, Version
 
 
 class Registry:
@@ -77,8 +77,8 @@ class Registry:
         if self.keep is None:
             return
         newest = sorted(self._records, key=lambda r: (r.version, r.revision))[-self.keep :]
-        aliased = set(self._current().values())
-        self.shelf.spare({r.artifact for r in newest} | {r.artifact for r in self._records if r.version in aliased})
+        aliased = [self.get(move.version, move.revision) for move in self._current().values()]
+        self.shelf.spare({record.artifact for record in (*newest, *aliased)})
 
     def load(self, agent: Agent, version: int, revision: int | None = None) -> Version:
         """Give a begun `agent` the parameters of a version (its newest revision if not told otherwise)."""
@@ -120,16 +120,23 @@ class Registry:
 
     # -- aliases ------------------------------------------------------------------------------------------------
 
-    def point(self, alias: str, version: int, tick: int) -> None:
-        """Let an alias such as "champion" name a version from now on."""
-        self.get(version)
-        move = Move(alias, version, tick)
+    def point(self, alias: str, version: int, tick: int, revision: int | None = None) -> None:
+        """Let an alias such as "champion" name a version (its newest revision if not told otherwise) from now on."""
+        self._move(Move(alias, version, tick, self.get(version, revision).revision))
+
+    def clear(self, alias: str, tick: int) -> None:
+        """Let an alias name none from now on."""
+        if alias in self._current():
+            self._move(Move(alias, NOTHING, tick))
+
+    def _move(self, move: Move) -> None:
         self.shelf.move(move)
         self._moves.append(move)
 
     def resolve(self, alias: str) -> int | None:
         """The version an alias names; None if it names none."""
-        return self._current().get(alias)
+        found = self._current().get(alias)
+        return found.version if found else None
 
     def history(self, alias: str) -> list[Move]:
         """What an alias named, and from when on."""
@@ -137,15 +144,17 @@ class Registry:
 
     def rollback(self, alias: str, tick: int) -> int:
         """Point an alias back at the version it named before its present one, and return that."""
-        named = [move.version for move in self.history(alias)]
-        before = named[: named.index(named[-1])] if named else []
+        named = [move for move in self.history(alias) if move.version != NOTHING]
+        versions = [move.version for move in named]
+        before = named[: versions.index(versions[-1])] if named else []
         if not before:
             raise ValueError(f"'alias' must have named an earlier version. '{alias}' has not, and cannot go back.")
-        self.point(alias, before[-1], tick)
-        return before[-1]
+        self.point(alias, before[-1].version, tick, before[-1].revision)
+        return before[-1].version
 
-    def _current(self) -> dict[str, int]:
-        return {move.alias: move.version for move in self._moves}
+    def _current(self) -> dict[str, Move]:
+        """What each alias names, of those that name something."""
+        return {alias: move for alias, move in {m.alias: m for m in self._moves}.items() if move.version != NOTHING}
 
     # -- resuming -----------------------------------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ class Deployment:
         self._candidate: tuple[Exploring, Version] | None = None
         self._waiting: tuple[Agent, Version] | None = None
         self._superseded: list[RolloutRecord] = []
-        self._unregistered = False
+        self._updated: TrainingRecord | None = None
         self._extras: dict[str, NDArray[Any]] = {}
         self._version = registry.register(champion, tick, "initial", training=training)
         registry.point("champion", self.version, tick)
@@ -242,7 +242,7 @@ class Deployment:
             return None
         if trained.agent is self.champion:
             self.revision += 1
-            self._unregistered = True
+            self._updated = trained.record
             return None
         tick = trained.record.tick
         version = self.registry.register(trained.agent, tick, "fit", self.version, trained.record)
@@ -260,7 +260,7 @@ class Deployment:
         self._candidate = floor, version
         self.registry.point("challenger", version.version, tick)
         until = (version.training or {}).get("last_tick", -1)
-        same = version.artifact == self._version.artifact and not self._unregistered
+        same = version.artifact == self._version.artifact and self._updated is None
         cost = self.latency.settle(version.version, agent)
         trial = Trial(agent, self.champion, version.version, self.version, tick, int(str(until)), same, cost)
         self.rollout.begin(trial)
@@ -275,9 +275,12 @@ class Deployment:
         verdict, evidence = self.rollout.judge(pages, tick)
         record = self._record(version, tick, verdict, evidence, self.rollout.reason)
         records.append(replace(record, step=step, share=share))
+        if verdict != "continue":
+            self._register_updated(tick)  # the champion as it was judged, and may be gone back to
+            self.registry.clear("challenger", tick)
         if verdict != "continue" and self.rollout.keeps:
-            self.registry.point(f"judged {version.version}", version.version, tick)
-            self.registry.point(f"judged {version.version} against", self.version, tick)
+            self.registry.point(f"judged-{version.version}", version.version, tick)
+            self.registry.point(f"judged-{version.version}-against", self.version, tick)
         if verdict == "promote":
             self._promote(floor, version, tick)
         if verdict != "continue":
@@ -303,15 +306,21 @@ class Deployment:
 
     def _promote(self, floor: Exploring, version: Version, tick: int) -> None:
         self._serving.policy = floor.policy
-        self._version, self.revision, self._unregistered = version, 0, False
+        self._version, self.revision = version, 0
         self.registry.point("champion", version.version, tick)
 
     def end_day(self, tick: int) -> None:
         """Register the champion if it was updated in place since it last was."""
-        if self._unregistered:
-            self.registry.register(self.champion, tick, "update", self.version, revision=self.revision)
+        self._register_updated(tick)
+
+    def _register_updated(self, tick: int) -> None:
+        if self._updated is not None:
+            self._version = self.registry.register(
+                self.champion, tick, "update", self.version, self._updated, self.revision
+            )
+            self._updated = None
+            self.registry.point("champion", self.version, tick)
             self.latency.settle(self.version, self.champion)
-            self._unregistered = False
 
 
 def asked(agent: Agent, pages: Feedback) -> Decision:

@@ -20,12 +20,19 @@ SCHEMA = (
     training TEXT, data_version TEXT, code TEXT NOT NULL, seed INTEGER NOT NULL, artifact TEXT NOT NULL,
     PRIMARY KEY (version, revision))""",
     """CREATE TABLE IF NOT EXISTS aliases (
-    move INTEGER PRIMARY KEY, alias TEXT NOT NULL, version INTEGER NOT NULL, tick INTEGER NOT NULL)""",
+    move INTEGER PRIMARY KEY, alias TEXT NOT NULL, version INTEGER NOT NULL, tick INTEGER NOT NULL,
+    revision INTEGER NOT NULL)""",
 )
 TORN = ("SQLITE_IOERR_SHORT_READ",)
 """What SQLite says of a file that ends too early; its other errors in operation are about the disk, not the file."""
 SUFFIX = ".safetensors"
 DRAFT = "draft"
+OWNER = "owner"
+"""File in a registry's folder with the word by which a shelf that others share knows what is its own."""
+
+
+class ForeignShelfError(ValueError):
+    """What lies on a shared shelf under the name of this registry is another's."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +56,20 @@ class Version:
     artifact: str
 
 
+NOTHING = 0
+"""The version of a move after which an alias names none; versions of models count from 1."""
+
 COLUMNS = tuple(f.name for f in fields(Version))
 
 
 @dataclass(frozen=True)
 class Move:
-    """From hour `tick` on, `alias` names `version`."""
+    """From hour `tick` on, `alias` names `version` as it was after so many updates; version NOTHING: it names none."""
 
     alias: str
     version: int
     tick: int
+    revision: int = 0
 
 
 class Shelf(ABC):
@@ -141,7 +152,8 @@ class SqliteShelf(Shelf):
             raise self._damaged(error) from error
 
     def moves(self) -> list[Move]:
-        return [Move(*row) for row in self._execute("SELECT alias, version, tick FROM aliases ORDER BY move")]
+        rows = self._execute("SELECT alias, version, tick, revision FROM aliases ORDER BY move")
+        return [Move(*row) for row in rows]
 
     def add(self, record: Version, draft: Path) -> None:
         os.replace(draft, self._path(record.artifact))
@@ -151,7 +163,8 @@ class SqliteShelf(Shelf):
         self._execute(f"INSERT INTO versions ({', '.join(COLUMNS)}) VALUES ({marks})", values)
 
     def move(self, move: Move) -> None:
-        self._execute("INSERT INTO aliases (alias, version, tick) VALUES (?,?,?)", (*move.__dict__.values(),))
+        values = move.alias, move.version, move.tick, move.revision
+        self._execute("INSERT INTO aliases (alias, version, tick, revision) VALUES (?,?,?,?)", values)
 
     def cut(self, records: int, moves: int) -> None:
         for table, order, kept in (("versions", "rowid", records), ("aliases", "move", moves)):

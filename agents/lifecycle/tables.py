@@ -95,10 +95,12 @@ def _list(name: str, values: NDArray[Any]) -> pl.Series:
     return pl.Series(name, np.ascontiguousarray(values)).cast(pl.List(inner))
 
 
-def pages_frame(feedback: Feedback, arm: NDArray[np.int8], revision: NDArray[np.int32], day: int) -> pl.DataFrame:
+def pages_frame(
+    feedback: Feedback, arm: NDArray[np.int8], revision: NDArray[np.int32], received: NDArray[np.int64], day: int
+) -> pl.DataFrame:
     """One row per page: keys, what was seen, what was shown, by whom and with which probability, what it earned.
 
-    `day`: the one on which they entered the log; that of `tick`, unless they came late.
+    `received` int64 (P,), `day`: when they entered the log; the hour and the day of `tick`, unless they came late.
     """
     columns = [pl.Series(name, getattr(feedback.keys, name)) for name in KEYS]
     columns.append(pl.Series("day", np.full(len(feedback), day, np.int32)))
@@ -109,6 +111,7 @@ def pages_frame(feedback: Feedback, arm: NDArray[np.int8], revision: NDArray[np.
     columns += [pl.Series(name, getattr(feedback, name)) for name in PER_PAGE]
     columns.append(pl.Series("arm", ARMS, dtype=pl.String).gather(arm.astype(np.uint32)))
     columns.append(pl.Series("revision", revision))
+    columns.append(pl.Series("received", received))
     return pl.DataFrame(columns)
 
 
@@ -132,9 +135,8 @@ def quarantine_frame(
 ) -> pl.DataFrame:
     """The refused rows as they came, outcomes included, with the reason and the hour they came in."""
     outcomes = [_list(name, getattr(feedback, name)) for name in (*OUTCOMES, "purchased")]
-    pages = pages_frame(feedback, arm, revision, tick // HOURS)
-    rows = pl.DataFrame([*pages, *outcomes, pl.Series("reason", reason, dtype=pl.String)])
-    return rows.with_columns(received=pl.lit(tick, pl.Int64))
+    pages = pages_frame(feedback, arm, revision, np.full(len(feedback), tick), tick // HOURS)
+    return pl.DataFrame([*pages, *outcomes, pl.Series("reason", reason, dtype=pl.String)])
 
 
 def join(pages: pl.DataFrame, impressions: pl.DataFrame, spaces: Spaces) -> Feedback:

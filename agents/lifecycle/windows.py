@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol
 
 from perennial.agents.base import Feedback
 from perennial.agents.lifecycle.feedback import FeedbackLog
@@ -10,11 +12,41 @@ from perennial.agents.lifecycle.open_day import in_order
 from perennial.agents.lifecycle.tables import HOURS
 
 
+class Readable(Protocol):
+    """What windows ask of a log: `FeedbackLog` as it stands now, or `Past` as it stood once."""
+
+    def between(self, first_tick: int, last_tick: int, as_of: int | None = None) -> Feedback:
+        """The pages of some hours, both included; with what had come by the end of hour `as_of`, None: by now."""
+
+    def with_extras(self, pages: Feedback) -> Feedback:
+        """The pages of committed days with what their agent stored."""
+
+    def since(self, first_tick: int) -> Feedback:
+        """The pages of the day that came in from hour `first_tick` on."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A log as it stood at the end of a committed hour `tick`, with what had come by then and nothing else."""
+
+    log: FeedbackLog
+    tick: int
+
+    def between(self, first_tick: int, last_tick: int, as_of: int | None = None) -> Feedback:
+        return self.log.between(first_tick, last_tick, self.tick if as_of is None else min(as_of, self.tick))
+
+    def with_extras(self, pages: Feedback) -> Feedback:
+        return self.log.with_extras(pages)
+
+    def since(self, first_tick: int) -> Feedback:
+        return self.log.since(first_tick, self.tick)
+
+
 class Window(ABC):
     """Chooses logged pages, as of the end of an hour."""
 
     @abstractmethod
-    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+    def select(self, log: Readable, tick: int) -> Feedback:
         """The pages to learn from at the end of hour `tick`."""
 
     def labelled_from(self, offered: Feedback) -> int | None:
@@ -34,7 +66,7 @@ class LastDays(Window):
             raise ValueError(f"'days' must be at least 1. Got {days}.")
         self.days = days
 
-    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+    def select(self, log: Readable, tick: int) -> Feedback:
         return log.between(tick - self.days * HOURS + 1, tick)
 
     def __str__(self) -> str:
@@ -44,7 +76,7 @@ class LastDays(Window):
 class AllDays(Window):
     """Everything logged so far."""
 
-    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+    def select(self, log: Readable, tick: int) -> Feedback:
         return log.between(0, tick)
 
     def __str__(self) -> str:
@@ -59,7 +91,7 @@ class RecentAndLastYear(Window):
             raise ValueError(f"'days' must lie in [1, {lag_days // 2}], half of 'lag_days'. Got {days}.")
         self.days, self.lag_days = days, lag_days
 
-    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+    def select(self, log: Readable, tick: int) -> Feedback:
         span, then = self.days * HOURS, tick - self.lag_days * HOURS
         recent = log.between(tick - span + 1, tick)
         if then + span < 0:
@@ -71,7 +103,9 @@ class RecentAndLastYear(Window):
 
 
 class Fresh(Window):
-    """The open day's pages from hour `first_tick` on, with the extras their agent stored; what `update` is fed with.
+    """The pages that came in on the open day from hour `first_tick` on, with the extras their agent stored.
+
+    What `update` is fed with: each page once, in the first update after it came.
 
     ``owed_from``: the pages of committed days from this hour on come before them, as an update failed to learn them;
     None: none does.
@@ -80,11 +114,11 @@ class Fresh(Window):
     def __init__(self, first_tick: int, owed_from: int | None = None) -> None:
         self.first_tick, self.owed_from = first_tick, owed_from
 
-    def select(self, log: FeedbackLog, tick: int) -> Feedback:
+    def select(self, log: Readable, tick: int) -> Feedback:
         opened = tick // HOURS * HOURS
         if self.owed_from is None or self.owed_from >= opened:
             return log.since(self.first_tick)
-        owed = log.with_extras(log.between(self.owed_from, opened - 1))
+        owed = log.with_extras(log.between(self.owed_from, opened - 1, opened - 1))  # later ones came in today
         both = Feedback.concatenate([owed, log.since(self.first_tick)])
         return both.take(in_order(both))
 

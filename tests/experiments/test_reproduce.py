@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 
 from perennial.agents.lifecycle.decisions import read_lines
@@ -107,8 +107,9 @@ def test_an_update_goes_back_to_the_last_one_that_did_not_fail() -> None:
     """The pages and the labels of a failed one are left to the next; one without data had none to leave."""
     told = {(5, "update"): "trained", (11, "update"): "no data", (17, "update"): "failed", (18, "fit"): "trained"}
     lines = [{"decision": "training", "tick": t, "kind": kind, "verdict": said} for (t, kind), said in told.items()]
-    before = partial(Records.updated_before, SimpleNamespace(lines=lines))
-    assert [before(tick) for tick in (5, 11, 17, 23)] == [-1, 5, 11, 11]
+    found = [Records.fresh_before(SimpleNamespace(lines=lines), tick) for tick in (5, 11, 17, 23, 40)]
+    assert [window.first_tick for window in found] == [0, 6, 12, 12, 12]
+    assert [window.owed_from for window in found] == [None, None, None, 12, 12]
 
 
 def test_an_update_is_rebuilt_with_the_labels_it_took(shared: Path) -> None:
@@ -121,6 +122,35 @@ def test_an_update_is_rebuilt_with_the_labels_it_took(shared: Path) -> None:
     found = list(reproduce.rebuild(records))
     assert len(found) > 3
     assert all(model.equal and model.data for model in found)
+
+
+LATE = [
+    ("linucb", ["strategy=nightly_hourly", "feedback=messy", "reward=purchases"]),
+    ("ppo", [*ROUNDS, "strategy=hourly", "feedback=late_arrival"]),
+    pytest.param("linucb", ["strategy=nightly_hourly", "feedback=late_arrival"], marks=pytest.mark.slow),
+    pytest.param("mf_transformer", ["strategy=nightly_hourly", "feedback=messy"], marks=pytest.mark.slow),
+    pytest.param(
+        "neural_linear",
+        ["strategy=nightly_hourly", "feedback=delayed_conversions", "reward=purchases"],
+        marks=pytest.mark.slow,
+    ),
+]
+
+
+@pytest.mark.parametrize(("agent", "words"), LATE)
+def test_what_was_learned_in_mid_day_is_rebuilt_although_more_came_later(
+    tmp_path: Path, agent: str, words: list[str]
+) -> None:
+    folder = lived(tmp_path, f"agent={agent}", *words, "experiment.scored_days=2")
+    found = list(reproduce.rebuild(Records(folder)))
+    assert len(found) > 12
+    assert all(model.equal and model.data for model in found)
+    assert len({model.found for model in found}) == len(found)
+    pages = pl.read_delta(str(folder / "log" / "pages")).filter(pl.col("received") >= found[0].tick)
+    assert (pages["received"] > pages["tick"]).sum() > 2
+    assert (pages["tick"] <= found[0].tick).any()  # served by another agent, under way when this one was deployed
+    if agent == "ppo":  # which noted nothing; this one learns from its own pages all the same
+        assert learned(folder) > 50
 
 
 @pytest.mark.slow

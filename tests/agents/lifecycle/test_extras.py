@@ -75,18 +75,31 @@ def test_a_log_that_stores_none_has_no_such_table_and_the_same_bits(tmp_path: Pa
         assert left.equals(right, null_equal=True)
 
 
-def test_pages_without_notes_among_others_give_none_back(tmp_path: Path) -> None:
-    log = FeedbackLog(tmp_path, SPACES, stored=("step",))
-    log.append(noted(3, [1, 2]))
+def test_pages_on_which_nobody_noted_anything_take_nothing_from_the_others(tmp_path: Path) -> None:
+    """As late ones do that were served before the agent that serves now was deployed."""
+    log = FeedbackLog(tmp_path, SPACES, stored=("step", "memory"))
+    log.append(wave(3, [1, 2], extras={}))
     log.close(3)
+    assert log.since(0).extras == {}
     log.commit(0)
+    log.append(wave(5, [3], extras={}))  # late
     log.append(noted(30, [7]))
     log.append(wave(31, [9, 4], extras={}))
-    log.close(31)  # two hours at once: what one wave lacks, the update of that hour did not have either
+    log.close(31)
+    log.append(wave(6, [8], extras={}))  # late, and alone in its hour
+    log.close(32)
+    fresh, own = log.since(24), noted(30, [7]).extras
+    assert fresh.keys.visit.tolist() == [3, 8, 7, 4, 9]
+    assert fresh.extras["step"].tolist() == [0, 0, *own["step"].tolist(), 0, 0]
+    np.testing.assert_array_equal(fresh.extras["memory"][2], own["memory"][0])
+    assert not fresh.extras["memory"][[0, 1, 3, 4]].any()
+    assert log.since(32).extras == {}
     log.commit(1)
-    assert set(log.with_extras(log.between(3, 3)).extras) == {"step"}
-    assert log.with_extras(log.between(3, 31)).extras == {}
-    assert log.with_extras(log.between(4, 5)).extras == {}
+    for name in ("step", "memory"):
+        np.testing.assert_array_equal(log.since(24, as_of=32).extras[name], fresh.extras[name])
+        np.testing.assert_array_equal(log.with_extras(log.between(3, 31)).extras[name][4], fresh.extras[name][2])
+    assert log.since(32, as_of=32).extras == {}
+    assert log.with_extras(log.between(3, 3)).extras == {}
 
 
 def test_extras_that_cannot_be_stored_are_refused_at_once(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_the_log_reads_as_of_any_day(tmp_path: Path) -> None:
     assert_equal(after, log.read(0, 1, as_of=2))
     assert_equal(after, FeedbackLog(tmp_path / "log", SPACES).read(0, 1))  # from memory as from disk
     assert log.late_counts == {"late_pages": 1, "conversions": 2}
-    with pytest.raises(ValueError, match="'as_of' must not be after the last committed day 2. Got 3"):
+    with pytest.raises(ValueError, match="'as_of' must not be after the last committed day 2. Got hour 95, of day 3"):
         log.read(0, 1, as_of=3)
 
 
@@ -128,6 +128,40 @@ def test_an_update_gets_late_pages_once_with_their_extras(tmp_path: Path) -> Non
     fresh = log.since(25)
     assert fresh.keys.visit.tolist() == [9, 3]
     assert fresh.extras["log_prob"].shape == (2,)
+
+
+def test_the_log_reads_as_of_any_hour_of_a_day(tmp_path: Path) -> None:
+    """Hour by hour by hand: a late page of the day before, one of the same day, a conversion told in between."""
+    log = FeedbackLog(tmp_path / "log", SPACES)
+    day_of(log, 0, plain(3, [1]))
+    for tick, parts, heard in (
+        (24, [plain(24, [2])], told((24, 1, 0, 0, CART, 3, 0.5))),
+        (26, [plain(3, [9]), plain(26, [3])], None),
+        (27, [plain(24, [7])], told((27, 9, 0, 0, CART, 3, 0.25), (27, 3, 0, 1, CART, 26, 0.125))),
+    ):
+        for part in parts:
+            log.append(part)
+        if heard is not None:
+            log.convert(heard)
+        log.close(tick)
+    log.commit(1)
+    for reader in (log, FeedbackLog(tmp_path / "log", SPACES)):
+        told_by = {hour: reader.between(0, 30, as_of=hour) for hour in range(22, 29)}
+        assert [told_by[hour].keys.visit.tolist() for hour in (22, 23, 24, 25, 26, 27)] == [
+            [1], [1], [1, 2], [1, 2], [1, 9, 2, 3], [1, 9, 2, 7, 3],
+        ]  # fmt: skip
+        assert told_by[23].reward.tolist() == [2.0]
+        assert told_by[26].reward.tolist() == [2.5, 2.0, 2.0, 2.0]
+        assert told_by[27].reward.tolist() == [2.5, 2.25, 2.0, 2.0, 2.125]
+        assert_equal(told_by[28], reader.between(0, 30))
+        assert [reader.since(25, as_of=hour).keys.visit.tolist() for hour in (25, 26, 27)] == [
+            [], [9, 3], [9, 7, 3],
+        ]  # fmt: skip
+        assert reader.since(25, as_of=26).reward.tolist() == [2.0, 2.0]
+        assert reader.since(25, as_of=27).reward.tolist() == [2.25, 2.0, 2.125]
+        assert reader.between(24, 26, as_of=23).keys.visit.tolist() == []
+    received = pl.read_delta(str(tmp_path / "log" / "pages")).sort("tick", "visit")
+    assert received["received"].to_list() == [3, 26, 24, 27, 26]
 
 
 def test_duplicates_are_dropped_however_late(tmp_path: Path) -> None:

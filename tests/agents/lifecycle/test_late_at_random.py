@@ -11,6 +11,7 @@ import pytest
 from perennial.agents.base import Feedback
 from perennial.agents.lifecycle.conversions import CART, PURCHASE
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.windows import Past
 from tests.agents.lifecycle.hand import SPACES, assert_equal
 from tests.agents.lifecycle.test_late import plain, told
 
@@ -52,6 +53,7 @@ def test_the_log_knows_what_came_and_when(tmp_path: Path, seed: int) -> None:
     step, memory = int(rng.choice([1, 6, 24])), int(rng.choice([DAYS, 40]))
     pages, conversions = made(rng)
     log, names, evenings = FeedbackLog(tmp_path / "log", SPACES, memory), [], []
+    closed: dict[int, tuple[Feedback, str, Feedback, str]] = {}
     for last in range(step - 1, 24 * DAYS, step):
         day = last // 24
         for tick, visit in [page[1:] for page in pages if last - step < page[0] <= last]:
@@ -62,6 +64,8 @@ def test_the_log_knows_what_came_and_when(tmp_path: Path, seed: int) -> None:
             log.convert(told(*heard))
             everything.conversions += [(day, row) for row in heard]
         log.close(last)
+        known, new = log.between(0, last), log.since(last // 24 * 24 + last % 24 // 12 * 12)
+        closed[last] = known, log.version_of(known), new, log.version_of(new)
         if last % 24 == 23:
             evenings.append(log.read(0, day))
             names.append(log.data_version(0, day))
@@ -76,6 +80,14 @@ def test_the_log_knows_what_came_and_when(tmp_path: Path, seed: int) -> None:
             assert_equal(then, evenings[day])
             assert reader.data_version(0, day, as_of=day) == names[day]
         assert rows(reader.read(0, DAYS - 1)) == everything.as_of(DAYS - 1)
+        for last in rng.choice(list(closed), min(len(closed), 16), replace=False).tolist():  # what was seen in mid-day
+            known, name, new, new_name = closed[last]
+            past = Past(reader, last)
+            assert_equal(past.between(0, last), known)
+            assert reader.version_of(known, as_of=last) == name
+            again = past.since(last // 24 * 24 + last % 24 // 12 * 12)
+            assert_equal(again, new)
+            assert reader.version_of(again, as_of=last) == new_name
     assert log.counts["pages"] == len(everything.as_of(DAYS - 1))
     assert log.counts["quarantined"] == 0
 

@@ -78,6 +78,40 @@ def test_updates_count_as_revisions_and_are_registered_once_a_day(tmp_path):
     assert (deployment.version, deployment.revision) == (2, 0)
 
 
+def test_an_updated_champion_is_registered_before_another_takes_its_place(tmp_path):
+    deployment = deployed(tmp_path)
+    registry = deployment.registry
+    deployment.champion.clicks += 7
+    deployment.propose(Trained(deployment.champion, record()))
+    deployment.propose(Trained(begun(SPACES, seed=5), record()))
+    deployment.advance(wave(23, [1]), 23)
+    deployment.end_day(23)
+    rows = registry.versions()
+    assert [(row.version, row.revision, row.origin) for row in rows] == [
+        (1, 0, "initial"), (1, 1, "update"), (2, 0, "fit"),
+    ]  # fmt: skip
+    assert (rows[1].training["tick"], rows[1].data_version) == (23, "abc")
+    back = begun(SPACES)
+    assert registry.rollback("champion", 24) == 1
+    assert registry.load(back, 1).revision == 1
+    assert back.clicks.tolist() == [7] * SPACES.n_items
+
+
+def test_the_challenger_is_nobody_once_its_rollout_has_ended(tmp_path):
+    deployment = deployed(tmp_path, AfterThreeHours("rollback"))
+    deployment.registry.keep = 1
+    deployment.propose(Trained(begun(SPACES, seed=5), record()))
+    for tick in range(23, 26):
+        assert deployment.registry.resolve("challenger") == 2
+        deployment.advance(wave(tick, [1]), tick)
+    assert deployment.registry.resolve("challenger") is None
+    deployment.propose(Trained(begun(SPACES, seed=6), record()))
+    deployment.registry.prune()
+    with pytest.raises(FileNotFoundError, match="The parameters of version 2 were not kept"):
+        deployment.registry.load(begun(SPACES), 2)
+    deployment.registry.load(begun(SPACES), 1)
+
+
 def test_the_floor_explores_with_a_generator_of_its_own(tmp_path):
     deployment = deployed(tmp_path, epsilon=0.5)
     pages = wave(0, list(range(400)))

@@ -143,7 +143,7 @@ def test_a_worse_candidate_is_rolled_back_in_its_first_step(tmp_path):
     last = stage.records[-1]
     assert (last.step, last.verdict, last.reason) == ("canary 1 of 2", "rollback", "worse")
     assert last.evidence["high"] < 0
-    assert (stage.registry.resolve("judged 2"), stage.registry.resolve("judged 2 against")) == (2, 1)
+    assert (stage.registry.resolve("judged-2"), stage.registry.resolve("judged-2-against")) == (2, 1)
     assert stage.deployment.version == 1 == stage.registry.resolve("champion")
     stage.run()
     assert set(stage.served[-1].version.tolist()) == {1}

@@ -20,7 +20,7 @@ import pytest
 
 from perennial.agents.lifecycle.decisions import TrainingRecord
 from perennial.agents.lifecycle.registry import Registry
-from perennial.agents.lifecycle.shelves import Move, Shelf, SqliteShelf
+from perennial.agents.lifecycle.shelves import NOTHING, ForeignShelfError, Move, Shelf, SqliteShelf
 from tests.agents.lifecycle.hand import SPACES
 from tests.agents.lifecycle.learner import Learner, begun
 
@@ -127,22 +127,29 @@ def test_the_contract_of_a_shelf(opened: Callable[[], Registry]) -> None:
     registry.register(agent(2), 47, "fit", 1, training(90))
     registry.point("challenger", 2, 47)
     registry.point("champion", 2, 47)
-    registry.register(agent(2.5), 71, "update", 2, revision=24)
+    registry.register(agent(2.5), 71, "update", 2, training(30), revision=24)
+    registry.point("champion", 2, 71)
     mark = registry.mark()
     before = registry.versions()
 
     # beyond the mark: a version, a move, a roll-back; then the registry is opened again and returns to the mark
     registry.register(agent(3), 95, "fit", 2, training(99))
     registry.point("champion", 3, 95)
+    registry.clear("challenger", 95)
+    registry.clear("challenger", 95)  # once is enough
     assert registry.rollback("champion", 96) == 2
     registry.close()
     registry = opened()
     assert registry.resolve("champion") == 2
+    assert registry.resolve("challenger") is None
+    assert registry.history("champion")[-1] == Move("champion", 2, 96, 24)
+    assert registry.history("challenger")[1:] == [Move("challenger", NOTHING, 95)]
     assert [record.version for record in registry.versions()] == [1, 2, 2, 3]
     registry.return_to(mark)
     assert registry.mark() == mark
     assert registry.versions() == before
-    assert registry.history("champion") == [Move("champion", 1, 0), Move("champion", 2, 47)]
+    moved = [Move("champion", 1, 0), Move("champion", 2, 47), Move("champion", 2, 71, 24)]
+    assert registry.history("champion") == moved
     assert registry.resolve("challenger") == 2
 
     # the same number again, with what was trained this time
@@ -183,6 +190,57 @@ def test_mlflow_shows_aliases_tags_and_plain_files(tmp_path: Path) -> None:
     assert [entry.path for entry in client.list_artifacts(seen.run_id)] == ["model.safetensors"]
     assert seen.current_stage == "None"
     assert seen.name == f"perennial.{tmp_path.name}.run"
+
+
+@MLFLOW
+def test_mlflow_names_the_model_that_serves_after_an_interruption_too(tmp_path: Path) -> None:
+    """Aliases follow updates in place, pinned ones do not; a registry cut back shows what it showed before."""
+    path = tmp_path / "run" / "registry"
+    registry = Registry(path, code="0.1.0", seed=3, shelf=mlflow_shelf(path))
+
+    def shown() -> dict[str, tuple[str, str]]:
+        model = registry.shelf._client.get_registered_model(registry.shelf.model)
+        named = {alias: registry.shelf._client.get_model_version(model.name, n) for alias, n in model.aliases.items()}
+        return {alias: (version.tags["version"], version.tags["revision"]) for alias, version in named.items()}
+
+    registry.register(agent(1), 0, "initial")
+    for alias in ("champion", "judged-2-against", "challenger"):
+        registry.point(alias, 1, 0)
+    registry.clear("challenger", 1)
+    registry.register(agent(2), 23, "update", 1, revision=5)
+    registry.point("champion", 1, 23)
+    before, mark = shown(), registry.mark()
+    assert before == {"champion": ("1", "5"), "judged-2-against": ("1", "0")}
+    registry.register(agent(3), 47, "update", 1, revision=9)
+    registry.point("champion", 1, 47)
+    registry.point("challenger", 1, 47)
+    assert shown()["champion"] == ("1", "9")
+    registry.return_to(mark)
+    assert shown() == before
+
+
+@MLFLOW
+def test_what_another_run_keeps_in_mlflow_is_left_alone(tmp_path: Path) -> None:
+    from perennial.agents.lifecycle.mlflow_shelf import MlflowShelf
+
+    def opened(name: str) -> Registry:
+        path = tmp_path / name
+        path.mkdir(exist_ok=True)
+        return Registry(path, "0.1.0", 3, shelf=MlflowShelf(path, f"sqlite:///{tmp_path / 'shared.sqlite'}", "ours"))
+
+    mine = opened("mine")
+    mine.return_to([0, 0])
+    mine.register(agent(1), 0, "initial")
+    mine.point("champion", 1, 0)
+    theirs = opened("theirs")
+    assert theirs.load(begun(SPACES), theirs.resolve("champion") or 0).version == 1  # it may be read
+    for write in (lambda: theirs.return_to([0, 0]), lambda: theirs.register(agent(2), 0, "initial")):
+        with pytest.raises(ForeignShelfError, match="The registered model 'ours' in MLflow is not this run's"):
+            write()
+    again = opened("mine")
+    assert [row.version for row in again.versions()] == [1]
+    again.return_to([0, 0])  # a run begun anew in the same folder
+    assert again.versions() == []
 
 
 @SERVER
