@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from perennial.agents.bandits.memory import Everything, Memory
 from perennial.agents.bandits.slates import LinearSlates, bonus
-from perennial.agents.base import Observations
 from perennial.agents.validation import number
 
 
@@ -31,11 +30,10 @@ class LinUCB(LinearSlates):
         super().__init__(ridge, rank, Everything() if memory is None else memory)
         self.alpha = number("alpha", alpha, 0.0)
 
-    def scores(self, observations: Observations) -> NDArray[np.float32]:
+    def ranked(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 (B, M): the upper confidence bound of each candidate's click rate in the first slot."""
-        items = observations["candidates"]
-        x = self.described(observations, items).reshape(items.size, -1)
-        mean = x @ self._weights
+        rows = x.reshape(-1, self.served)
+        mean = rows @ self._weights
         if self.alpha > 0.0:
-            mean += np.float32(self.alpha) * bonus(x, self._root)
-        return mean.reshape(items.shape)
+            mean += np.float32(self.alpha) * bonus(rows, self._root)
+        return mean.reshape(x.shape[:2])

@@ -53,7 +53,8 @@ class ShopEnv(gym.Env[Any, Any]):
     Sum over slots of the weighted outcomes; by default the number of clicks.
 
     ## Episode End
-    ``episode="visit"``: terminated when the visitor leaves or a purchase satisfies; truncated at the page limit.
+    ``episode="visit"``: terminated when the visitor leaves or a purchase satisfies; truncated at the page limit, which
+    ``page`` in the observation shows coming (``metadata["limit_observed"]`` is True: learners need no bootstrap there).
     "user": the next step after a visit is the same visitor's next one, if loyalty brings them back; truncated when
     `episode_days` are over. "horizon": the shop's visitors one after the other; truncated after `episode_days`.
 
@@ -83,6 +84,7 @@ class ShopEnv(gym.Env[Any, Any]):
         self.render_mode = render_mode
         self._scene: rendering.Scene | None = None
         self._faces = Faces(1, **arguments)
+        self.metadata = {**type(self).metadata, "limit_observed": self._faces.limit_observed}
         self.observation_space = self._faces.view.space
         self.action_space = self._faces.actions.space()
 
@@ -174,7 +176,8 @@ class ShopVectorEnv(VectorEnv[Any, Any, Any]):
         self._faces = Faces(num_envs, **arguments)
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
+        told = {"autoreset_mode": self.autoreset_mode, "limit_observed": self._faces.limit_observed}
+        self.metadata = {**type(self).metadata, **told}
         self.single_observation_space = self._faces.view.space
         self.single_action_space = self._faces.actions.space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -329,6 +332,11 @@ class Faces:
         """int64 (B, K): the slates that the actions `given` stand for; raises, with nothing changed, what is wrong."""
         self.check_started("step")
         return self.actions.slates(given, self.visits.lanes.candidates, self._width)
+
+    @property
+    def limit_observed(self) -> bool:
+        """Whether the observation shows when an episode will be truncated: the page limit yes, the days' end no."""
+        return self._episode is episodes.Visit
 
     @property
     def engine(self) -> Any:

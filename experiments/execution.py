@@ -28,7 +28,7 @@ from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob, TrainingOrder
 from perennial.agents.lifecycle.triggers import Never, Schedule
-from perennial.agents.lifecycle.watchlist import DeclaredLatency, Watchlist
+from perennial.agents.lifecycle.watchlist import Watchlist
 from perennial.agents.lifecycle.windows import AllDays, LastDays
 from perennial.agents.popular import Popular
 from perennial.envs import World
@@ -232,7 +232,7 @@ def _begin(run: Run, parts: Parts, site: Site) -> dict[str, Any]:
     deployment = Deployment(agent, strategy.rollout, site.registry, window.exploration, floor, before, training)
     hand_truth(strategy.review, site.truth)
     give_desk(strategy.review, run.folder / resuming.REVIEW)
-    monitor = Monitor(watchlist=Watchlist(site.training.items, site.training.spaces, DeclaredLatency()))
+    monitor = Monitor(watchlist=Watchlist(site.training.items, site.training.spaces, deployment.latency))
     return {
         "deployment": deployment,
         "strategy": strategy,

@@ -20,6 +20,9 @@ YEAR = 365
 SEASON_SEEDS, SEASON_DAYS = range(3000, 3016), 5 * YEAR
 """Worlds of the season's table, and days of each; the first year only teaches the deseasonalised."""
 
+SHAPES = {"ks": 0.1}
+"""Tests of shape, with the step of clicks per slot of ten: see `Deseasonalised`."""
+
 
 def deseasonalised(setting: Setting) -> Setting:
     """The same detector, watching what is left when the year and the week are taken off."""
@@ -28,6 +31,7 @@ def deseasonalised(setting: Setting) -> Setting:
         "history_days": YEAR,
         "harmonics": 4,
         "weekly": 3,
+        "step": SHAPES.get(setting.name, 0.0),
         "detector": setting.node,
     }
     return Setting(setting.name, node, ("detector", *setting.knob))

@@ -19,6 +19,7 @@ from perennial.experiments.results import Result, select
 # Okabe & Ito (2008), "Color universal design": told apart with any colour vision.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 WINDOW = 7
+LINE = 0.19  # inches from one name to the next
 
 Ends = dict[str, tuple[datetime.date, float]]
 """Where each arm's line ends: its last day and value."""
@@ -51,23 +52,30 @@ def _trailing(values: Sequence[int], window: int) -> NDArray[np.float64]:
 
 
 def season_picture(results: Sequence[Result], panels: Sequence[Panel], incumbent: str, family: Sequence[str]) -> Any:
-    """A matplotlib figure. Columns: worlds. Rows: CTR, uplift of `family` over the incumbent, events."""
+    """A matplotlib figure. Columns: worlds. Rows: CTR; of a `family`, its uplift over the incumbent and its events."""
     from matplotlib.figure import Figure
 
     colours = dict(zip(dict.fromkeys(arm for p in panels for arm in p.arms), PALETTE * 9, strict=False))
+    heights = (4.0, 3.0, 1.4) if set(family) - {incumbent} else (max(4.0, 0.27 * len(colours)),)
     with style():
-        figure = Figure(figsize=(6.2 * len(panels), 8.2), layout="constrained")
-        axes = figure.subplots(3, len(panels), sharex=True, sharey="row", squeeze=False, height_ratios=(4, 3, 1.4))
+        figure = Figure(figsize=(6.2 * len(panels), sum(heights)), layout="constrained")
+        axes = figure.subplots(
+            len(heights), len(panels), sharex=True, sharey="row", squeeze=False, height_ratios=heights
+        )
         ends = []
-        for (top, middle, bottom), panel in zip(axes.T, panels, strict=True):
+        for (top, *below), panel in zip(axes.T, panels, strict=True):
             ends.append((top, _draw_ctr(top, results, panel, colours)))
-            ends.append((middle, _draw_uplift(middle, results, panel, incumbent, family, colours)))
-            _draw_events(bottom, results, panel, incumbent, family, colours)
+            if below:
+                middle, bottom = below
+                ends.append((middle, _draw_uplift(middle, results, panel, incumbent, family, colours)))
+                _draw_events(bottom, results, panel, incumbent, family, colours)
+            _draw_calendar((top, *below)[-1])
             top.set_title(panel.title, loc="left", fontweight="bold")
         for drawn, lines in ends:  # last, when the limits that a row shares are known
             _label_ends(drawn, lines, colours)
-        axes[0, 0].set_ylabel("clicks per item shown\n(last 7 days, mean of seeds)")
-        axes[1, 0].set_ylabel(f"clicks against {_name(incumbent)}\n(last 7 days, mean of seeds)")
+        labels = ("clicks per item shown", f"clicks against {_name(incumbent)}")
+        for row, label in zip(axes[:, 0], labels, strict=False):
+            row.set_ylabel(f"{label}\n(last 7 days, mean of seeds)")
     return figure
 
 
@@ -144,8 +152,6 @@ def _draw_events(
     colours: Mapping[str, str],
 ) -> None:
     """One lane per adapting arm: bars are retrains, triangles alarms, of the first seed."""
-    import matplotlib.dates as mdates
-
     lanes = [arm for arm in panel.arms if arm in family and arm != incumbent]
     for lane, arm in enumerate(lanes):
         first = select(results, arm, panel.drift)[0]
@@ -163,6 +169,12 @@ def _draw_events(
     axes.set_ylim(-len(lanes) + 0.4, 0.8)
     axes.grid(False)
     axes.set_xlabel("| retrain   \N{BLACK DOWN-POINTING SMALL TRIANGLE} alarm   (first seed)")
+
+
+def _draw_calendar(axes: Any) -> None:
+    """Days of the year below the lowest row."""
+    import matplotlib.dates as mdates
+
     axes.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=3, maxticks=6))
     axes.xaxis.set_major_formatter(mdates.DateFormatter("%-d %b"))
 
@@ -170,7 +182,7 @@ def _draw_events(
 def _label_ends(axes: Any, ends: Ends, colours: Mapping[str, str]) -> None:
     """Write each line's name at its right end, pushed apart where they would overlap."""
     low, high = axes.get_ylim()
-    gap = (high - low) * 0.065
+    gap = (high - low) * LINE / (axes.get_position().height * axes.figure.get_figheight())
     order = sorted(ends, key=lambda arm: ends[arm][1])
     heights = _spread([ends[arm][1] for arm in order], gap)
     for arm, height in zip(order, heights, strict=True):

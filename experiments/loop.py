@@ -148,16 +148,19 @@ class Loop:
             with self.timings.measure(order.kind):
                 trained = self.training.run(order, self.log, self.deployment.champion, self.deployment.version)
             self.audit.write(trained.record, self.deployment.version, self.deployment.revision)
-            self._propose(trained, tick)
+            admitted = self._propose(trained, tick)
+            self.strategy.settle(order, trained.record.verdict if admitted else "refused")
 
-    def _propose(self, trained: Trained, tick: int) -> None:
+    def _propose(self, trained: Trained, tick: int) -> bool:
         """A candidate is judged on what was logged, and enters its rollout or not; an update serves already."""
         serving, judged = self.deployment, None
         if trained.agent is not None and trained.agent is not serving.champion:
             judged = self.strategy.validation.judge(self._case(trained.agent, tick), self.log)
-        version = serving.propose(trained, self.strategy.validation.admits(judged))
+        admitted = self.strategy.validation.admits(judged)
+        version = serving.propose(trained, admitted)
         if judged is not None:
             self.audit.write(replace(judged, version=version or 0), serving.version, serving.revision)
+        return admitted
 
     def _case(self, candidate: Agent, tick: int) -> Case:
         serving, training = self.deployment, self.training
@@ -179,7 +182,7 @@ class Loop:
         records: list[Record] = [*self.monitor.alerts, *self.fairness.end_day(day, tick)]
         for record in records:
             self.audit.write(record, version, revision)
-        self.audit.end_day(day, tick, self.monitor.figures(), version, revision)
+        self.audit.end_day(day, tick, self.monitor.figures(), version, revision, self.monitor.unwatched)
         with self.timings.measure("commit"):
             self.log.commit(day)
             self.checkpoint.commit(day, self._remembering(), self.world)

@@ -135,8 +135,17 @@ class Scorer:
         return self._days + ([self._row()] if self._day >= 0 else [])
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a checkpoint, taken between days: the day at hand is over, its waves are summed up."""
-        return {"truth": self.truth, "_days": self.days(), "_day": -1, "_potential": 0, "_waves": [], "_asked": {}}
+        """For a checkpoint, taken between days: the day at hand is over, its waves are summed up.
+
+        Days as columns: a checkpoint is written each day, and a year of rows would take longer than a week of them.
+        """
+        days = self.days()
+        columns = {f.name: np.array([getattr(day, f.name) for day in days]) for f in fields(Day)}
+        return {"truth": self.truth, "_days": columns, "_day": -1, "_potential": 0, "_waves": [], "_asked": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        rows = zip(*(column.tolist() for column in state["_days"].values()), strict=True)
+        vars(self).update(state, _days=[Day(*row) for row in rows])
 
     def _close(self) -> None:
         if self._day >= 0:

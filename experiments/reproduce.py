@@ -74,8 +74,9 @@ class Records:
             registry.close()
 
     def updated_before(self, tick: int) -> int:
-        """The hour of the last update ordered before `tick`, whatever came of it; -1 if there was none."""
-        ordered = [line for line in self.lines if line["decision"] == "training" and line["kind"] == "update"]
+        """The hour of the last update ordered before `tick` that did not fail; -1 if there was none."""
+        updates = [line for line in self.lines if line["decision"] == "training" and line["kind"] == "update"]
+        ordered = [line for line in updates if line["verdict"] != "failed"]
         return max((int(line["tick"]) for line in ordered if line["tick"] < tick), default=-1)
 
     @property

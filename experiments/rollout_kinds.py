@@ -129,7 +129,8 @@ def switched(rollout: BlueGreen, pools: Sequence[Pool], users: int, size: int, r
     measure = moments(before, sequence.metric)
     measure = Moments(*(getattr(measure, part.name)[:, -1:] for part in fields(measure)))
     alpha = sequence.alpha / rollout.steps
-    found = mixture_interval(moments(after, sequence.metric), measure, alpha, sequence.horizon, sequence.min_users)
+    watched = moments(after, sequence.metric)
+    found = mixture_interval(watched, measure, alpha, sequence.horizon, sequence.min_users, together=False)
     back = found[2] <= -rollout.tolerance * np.abs(measure.ratio()[0])
     days = np.where(back.any(axis=1), back.argmax(axis=1) + 1, back.shape[1])
     pages = after.by_page.w[np.arange(size), days - 1] + before.by_page.w[:, -1]

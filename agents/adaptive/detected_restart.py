@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.adaptive.keeping import an_agent, inside, taken_out
 from perennial.agents.base import Agent, Decision, Feedback, Items, Keys, Observations, Spaces
+from perennial.agents.lifecycle import snapshot
 from perennial.agents.lifecycle.detectors import Detector
 from perennial.agents.scores import Scorer, scorer
 from perennial.agents.validation import saved, whole
@@ -27,7 +28,8 @@ class DetectedRestart(Agent):
     (`Exploring`).
 
     After an alarm `agent` is begun anew and learns from the pages on which the alarm was raised; nothing older reaches
-    it again, whatever window `fit` is handed. All detectors start over too.
+    it again, whatever window `fit` is handed. All detectors start over too. What they are by now is part of the state,
+    not what they have heard: it is as long after a year as after a day.
 
     Arguments
     ---------
@@ -48,21 +50,18 @@ class DetectedRestart(Agent):
         self.seed = seed
         self.agent.begin(items, spaces, seed)
         self.last_tick, self.first_tick, self.alarms = -1, 0, 0  # newest page watched, oldest that counts, restarts
-        self._listen([[] for _ in range(spaces.n_categories)])
+        self._listen()
         self.open = np.zeros((2, spaces.n_categories), dtype=np.int64)
 
     def reseed(self, seed: int) -> None:
         super().reseed(seed)
         self.agent.reseed(seed)
 
-    def _listen(self, heard: list[list[float]]) -> None:
-        """Detectors that have taken the values `heard`, per category; the values since a restart are their state."""
-        self.heard = heard
-        self.detectors = [copy.deepcopy(self.detector) for _ in heard]
-        for detector, values in zip(self.detectors, heard, strict=True):
+    def _listen(self) -> None:
+        """New detectors, one for each category."""
+        self.detectors = [copy.deepcopy(self.detector) for _ in range(self.spaces.n_categories)]
+        for detector in self.detectors:
             detector.reset()
-            for value in values:
-                detector.update(value)
 
     def act(self, observations: Observations, keys: Keys) -> Decision:
         return self.agent.act(observations, keys)
@@ -121,7 +120,6 @@ class DetectedRestart(Agent):
         category, clicked = self.items["category"][pages.slate_items[first:]], pages.clicked[first:]
         values = [value for c in range(self.spaces.n_categories) for value in self._values(c, category == c, clicked)]
         for page, c, value in sorted(values, key=lambda found: found[:2]):
-            self.heard[c].append(value)
             self.detectors[c].update(value)
             if self.detectors[c].drift_detected:
                 return first + page
@@ -142,7 +140,7 @@ class DetectedRestart(Agent):
     def _restart(self, tick: int) -> None:
         """Everything begins anew with the pages of hour `tick`."""
         self.agent.begin(self.items, self.spaces, self.seed)
-        self._listen([[] for _ in self.heard])
+        self._listen()
         self.open[:] = 0
         self.first_tick = tick
         self.alarms += 1
@@ -152,16 +150,40 @@ class DetectedRestart(Agent):
     def state(self) -> dict[str, NDArray[Any]]:
         return {
             **inside("agent", self.agent.state()),
-            "heard": np.array([value for values in self.heard for value in values], dtype=np.float64),
-            "heard_by": np.array([len(values) for values in self.heard], dtype=np.int64),
+            **inside("detectors", _copied(snapshot.take({"all": self.detectors}, {}))),
             "open": self.open.copy(),
             "where": np.array([self.last_tick, self.first_tick, self.alarms], dtype=np.int64),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        where, lengths = saved(state, "where", (3,)), saved(state, "heard_by", (len(self.heard),))
-        heard, still_open = saved(state, "heard", (int(lengths.sum()),)), saved(state, "open", self.open.shape)
+        where, still_open = saved(state, "where", (3,)), saved(state, "open", self.open.shape)
+        detectors = self._detectors(taken_out("detectors", state))
         self.agent.restore(taken_out("agent", state))
-        self._listen([part.tolist() for part in np.split(heard, np.cumsum(lengths)[:-1])])
-        self.open = still_open
+        self.detectors, self.open = detectors, still_open
         self.last_tick, self.first_tick, self.alarms = (int(number) for number in where)
+
+    def _detectors(self, arrays: Mapping[str, NDArray[Any]]) -> list[Detector]:
+        """The detectors that `snapshot.take` wrote down, one of this agent's kind for each category."""
+        if snapshot.TREE not in arrays:
+            raise ValueError(
+                f"The state must hold 'detectors/{snapshot.TREE}'. Got none: was it saved by another kind of agent?"
+            )
+        found = snapshot.give_back(_copied(arrays), {}, no_agent)["all"]
+        kind = type(self.detector)
+        if len(found) != self.spaces.n_categories or any(type(detector) is not kind for detector in found):
+            kinds = ", ".join(sorted({type(detector).__name__ for detector in found}))
+            raise ValueError(
+                f"A saved state must hold a {kind.__name__} for each of the {self.spaces.n_categories} categories. "
+                f"Got {len(found)} of {kinds or 'nothing'}."
+            )
+        return list(found)
+
+
+def _copied(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Arrays of their own: detectors count in theirs in place."""
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def no_agent(items: Items) -> Agent:
+    """No detector has an agent in it."""
+    raise ValueError("A saved detector must not hold an agent. Got one.")

@@ -93,12 +93,15 @@ class WindowEnsemble(Agent):
     def act(self, observations: Observations, keys: Keys) -> Decision:
         choices = [member.act(observations, keys) for member in self.members]
         served_by = self.rng.choice(len(choices), size=len(keys), p=self.chances)
-        slates = np.stack([choice.slates for choice in choices])[served_by, np.arange(len(keys))]
+        rows = np.arange(len(keys))
+        slates = np.stack([choice.slates for choice in choices])[served_by, rows]
+        foretold = [choice.extras["predicted_clicks"] for choice in choices if "predicted_clicks" in choice.extras]
+        extras = {"predicted_clicks": np.stack(foretold)[served_by, rows]} if len(foretold) == len(choices) else {}
         each = [
             _propensity(member, choice, observations, keys, slates)
             for member, choice in zip(self.members, choices, strict=True)
         ]
-        return Decision(slates, self._mixture(each))
+        return Decision(slates, self._mixture(each), extras)
 
     def slate_propensity(
         self, observations: Observations, keys: Keys, slates: NDArray[np.int32]

@@ -35,14 +35,13 @@ class LinTS(LinearSlates):
         noise = self.rng.standard_normal((pages, self.served), dtype=np.float32)
         return self._weights + np.float32(self.scale) * (noise @ self._root.T)
 
-    def scores(self, observations: Observations) -> NDArray[np.float32]:
+    def ranked(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 (B, M): click rates as each page's draw has them; a call draws anew."""
-        x = self.described(observations, observations["candidates"])
         return (x @ self.draw(len(x))[:, :, None])[:, :, 0]
 
     def act(self, observations: Observations, keys: Keys) -> Decision:
-        slates = super().act(observations, keys).slates
-        return Decision(slates, np.full(slates.shape, np.nan))
+        choice = super().act(observations, keys)
+        return Decision(choice.slates, np.full(choice.slates.shape, np.nan), choice.extras)
 
     def slate_propensity(
         self, observations: Observations, keys: Keys, slates: NDArray[np.int32]

@@ -29,6 +29,7 @@ from perennial.agents.validation import number, saved, whole
 
 CHUNK = 1024  # pages whose features are held at once while learning
 PREFIX = "memory."
+LEAST = 1e-6  # chance of a click: a line falls below 0, a chance does not, and 0 says that none is foretold
 
 
 class LinearSlates(Agent):
@@ -41,6 +42,8 @@ class LinearSlates(Agent):
     `fit` with start="cold" forgets and learns the window. With "warm" it adds those pages of the window that are
     later (by `tick`) than all it has learned from. `update` adds all pages it is given, oldest first. What is forgotten
     is up to `memory`. Pages with NaN or unknown items are refused before anything is learned.
+
+    Decisions carry the click rates that theta expects of the slots shown as ``predicted_clicks`` float64 (B, K).
     """
 
     def __init__(self, ridge: float, rank: int, memory: Memory) -> None:
@@ -88,12 +91,26 @@ class LinearSlates(Agent):
         return self.features.of(observations, items)
 
     @abstractmethod
+    def ranked(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 (B, M): what candidates described by `x` (B, M, served) are ranked by."""
+
     def scores(self, observations: Observations) -> NDArray[np.float32]:
         """float32 (B, M): what candidates are ranked by."""
+        return self.ranked(self.described(observations, observations["candidates"]))
 
     def act(self, observations: Observations, keys: Keys) -> Decision:
-        slates = top_k(self.scores(observations), self.spaces.slate_size)
-        return Decision(slates, np.ones(slates.shape))
+        x = self.described(observations, observations["candidates"])
+        slates = top_k(self.ranked(x), self.spaces.slate_size)
+        return Decision(slates, np.ones(slates.shape), {"predicted_clicks": self._chances(x, slates)})
+
+    def _chances(self, x: NDArray[np.float32], slates: NDArray[np.int32]) -> NDArray[np.float64]:
+        """float64 (B, K): the regression's mean for each slot shown, its position included, as far as it is a chance.
+
+        Without bonus or draw: what a slate is ranked by is more, or something else, than what is expected of it.
+        """
+        shown = np.take_along_axis(x, slates[:, :, None], axis=1)
+        position = np.concatenate([[0.0], self.theta[self.served :]])
+        return np.clip(shown @ self._weights + position, LEAST, 1.0)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 

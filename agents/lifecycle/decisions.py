@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,13 +165,18 @@ class AlertRecord:
 
 @dataclass(frozen=True)
 class DayRecord:
-    """The end of a day: the monitor's figures, and how often each trigger was asked and fired."""
+    """The end of a day: the monitor's figures, and how often each trigger was asked and fired.
+
+    ``unwatched``: figures that the pages tell nothing of, as calibration where the agent foretells no clicks; that they
+    raise no alert says nothing about them.
+    """
 
     tick: int
     day: int
     figures: dict[str, float]
     evaluated: dict[str, int]
     fired: dict[str, int]
+    unwatched: list[str] = field(default_factory=list)
 
 
 Record = (
@@ -216,10 +222,18 @@ class Audit:
         """All decisions so far, those of the days on disk included."""
         return [*(read_lines(self.path) if self.path is not None and self.path.exists() else []), *self._kept]
 
-    def end_day(self, day: int, tick: int, figures: dict[str, float], version: int, revision: int = 0) -> None:
+    def end_day(
+        self,
+        day: int,
+        tick: int,
+        figures: dict[str, float],
+        version: int,
+        revision: int = 0,
+        unwatched: Sequence[str] = (),
+    ) -> None:
         """Close the day's account and write everything out."""
         evaluated, fired = dict(sorted(self._evaluated.items())), dict(sorted(self._fired.items()))
-        self.write(DayRecord(tick, day, figures, evaluated, fired), version, revision)
+        self.write(DayRecord(tick, day, figures, evaluated, fired, list(unwatched)), version, revision)
         self._evaluated.clear()
         self._fired.clear()
         if self.path is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Feedback
 from perennial.agents.lifecycle.decisions import FairnessRecord
-from perennial.agents.lifecycle.evidence import METRICS, UserLedger
+from perennial.agents.lifecycle.evidence import METRICS, Moments, UserLedger
 from perennial.agents.lifecycle.guardrails import Guardrail, Reading
 from perennial.agents.lifecycle.rollout import Trial
-from perennial.agents.lifecycle.sequential import mixture_interval
+from perennial.agents.lifecycle.sequential import clock, dealt, mixture_interval, standard_errors
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.validation import number, one_of, whole
 
@@ -195,36 +195,119 @@ class FairnessReport:
 # -- guardrail --------------------------------------------------------------------------------------------------------
 
 
-class FairnessGuardrail(Guardrail):
-    """Stops a candidate that hides a provider, or is shown to serve a protected group worse than the champion does.
+class Exposures:
+    """By user and provider: what was on offer, and how much of it was seen, in each arm.
 
-    Providers: the smallest exposure ratio (share of exposure over share of what was on offer) may fall below
-    `min_exposure` only as far as the champion's does. Groups: for none may the candidate be *shown*, by a confidence
-    sequence over that group's users, to lose more than `max_loss` of what the champion earns there. It reads clicks,
-    as a shop can; true relevance is for reports that know it.
+    ``sums`` float64 (2, 2, U, providers): of the champion's and the candidate's arm, exposure and offers. Exposure is
+    in units of a blind lot's, M candidates over the weight of all slots, so that a provider's sum of exposures over
+    its sum of offers is the exposure ratio of `Tally`. ``pages`` float64 (2,): of each arm.
+    """
+
+    def __init__(self, tables: AuditTables) -> None:
+        self.provider = tables.provider
+        self.sums = np.zeros((2, 2, len(tables.protected), int(tables.provider.max()) + 1))
+        self.pages = np.zeros(2)
+
+    def add(self, pages: Feedback, candidate: NDArray[np.bool_]) -> None:
+        """Count pages; `candidate` bool (P,): the arm."""
+        offered, weights = pages.observations["candidates"], exposure_weights(pages.slates.shape[1])
+        seen = weights * (offered.shape[1] / weights.sum())
+        arm, user = candidate.astype(np.int64), pages.keys.user_id
+        self._sum(0, arm, user, pages.slate_items, np.broadcast_to(seen, pages.slates.shape))
+        self._sum(1, arm, user, offered, np.ones(offered.shape))
+        self.pages += np.bincount(arm, minlength=2)
+
+    def _sum(self, kind: int, arm: NDArray[Any], user: NDArray[Any], items: NDArray[Any], values: Floats) -> None:
+        rows = np.broadcast_to(arm[:, None], items.shape), np.broadcast_to(user[:, None], items.shape)
+        np.add.at(self.sums[:, kind], (*rows, self.provider[items]), values)
+
+    def moments(self) -> tuple[Moments, Moments]:
+        """(candidate's, champion's), one number for each provider, over the users who were offered it."""
+        candidate, champion = (moments_over_users(*self.sums[arm]) for arm in (1, 0))
+        return candidate, champion
+
+
+def moments_over_users(y: Floats, w: Floats) -> Moments:
+    """Sums over the users, the last axis but one of `y` and `w`."""
+    parts = (w > 0, y, w, y * y, y * w, w * w)
+    return Moments(*(part.sum(axis=-2, dtype=np.float64) for part in parts))
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """How far a candidate may be from hiding each provider, float64 of one shape: ``ratio`` is its exposure ratio.
+
+    ``high``: the ratio is judged to be less than that; ``gap_high``: candidate's minus champion's is.
+    """
+
+    ratio: Floats
+    high: Floats
+    gap_high: Floats
+
+    def shown(self, limit: float) -> NDArray[np.bool_]:
+        """Whether the ratio is shown to be below `limit` and below the champion's; never where neither shows any."""
+        return (self.high <= limit) & (self.gap_high < 0.0)
+
+
+def hiding(
+    candidate: Moments, champion: Moments, limit: float, time: Floats, alpha: float, horizon: float, min_users: int
+) -> Hiding:
+    """Upper confidence sequences of exposure ratios; `alpha` is for all providers, the last axis, together.
+
+    To hide a provider is to show it less than `limit` and less than the champion does. Both must be shown, each at the
+    whole level, for a false stop takes an error about the one that does not hold (an intersection-union test, Berger
+    1982, "Multiparameter hypothesis testing and acceptance sampling"). Over providers alpha is divided (Bonferroni).
+
+    A provider that chance alone shows to few users, or to none, seems to have hardly any variance, just when its ratio
+    seems low. A variance is therefore never taken to be less than that of the users of both arms together, as in a
+    pooled test of two shares; where the ratio is held against `limit` and they see more than that, the pooled variance
+    is brought down in proportion, as that of a count would be.
+    """
+    mean1, own1 = candidate.ratio()
+    mean0, own0 = champion.ratio()
+    both = Moments(*(getattr(candidate, p.name) + getattr(champion, p.name) for p in fields(Moments)))
+    few = np.minimum(candidate.users, champion.users) < max(2, min_users)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean, variance = both.ratio()
+        each = variance * both.w**2 / both.users
+        pooled1, pooled0 = (each * arm.users / arm.w**2 for arm in (candidate, champion))
+        errors = standard_errors(time, horizon, alpha / mean1.shape[-1])
+        alone = np.maximum(own1, pooled1 * np.minimum(1.0, limit / mean))
+        between = np.maximum(own1, pooled1) + np.maximum(own0, pooled0)
+        high, gap_high = mean1 + errors * np.sqrt(alone), mean1 - mean0 + errors * np.sqrt(between)
+    return Hiding(mean1, np.where(few, np.inf, high), np.where(few, np.inf, gap_high))
+
+
+class FairnessGuardrail(Guardrail):
+    """Stops a candidate *shown* to hide a provider, or to serve a protected group worse than the champion does.
+
+    Both by confidence sequences with users as units, so that it may look as often as it likes. Providers: none may
+    have an exposure ratio (share of exposure over share of what was on offer) below `min_exposure` and below the
+    champion's, see `hiding`. Groups: for none may the candidate lose more than `max_loss` of what the champion earns
+    there. It reads clicks, as a shop can; true relevance is for reports that know it. Providers and groups are each
+    given alpha, of which a stop can use one side: the chance that a candidate which does neither is stopped stays
+    below alpha.
 
     Arguments
     ---------
     min_exposure : exposure ratio that every provider is to have, in [0, 1]
     max_loss : accepted loss of a group, as a share of the champion's mean there
     metric : one of `evidence.METRICS`
-    min_pages : pages of the candidate's arm before exposure is judged
-    horizon, min_users : as of `sequential.Mixture`, in each group
+    horizon, min_users : as of `sequential.Mixture`, in each group, and for each provider in pages
     """
 
     def __init__(
         self,
-        min_exposure: float = 0.5,
+        min_exposure: float = 0.2,
         max_loss: float = 0.1,
         metric: str = "clicks_per_visit",
-        min_pages: int = 500,
         horizon: float = 5000.0,
         min_users: int = 50,
     ) -> None:
         self.min_exposure = number("min_exposure", min_exposure, 0.0, 1.0)
         self.max_loss = number("max_loss", max_loss, 0.0, 1.0)
         self.metric = one_of("metric", metric, tuple(METRICS))
-        self.min_pages, self.min_users = whole("min_pages", min_pages, 1), whole("min_users", min_users, 2)
+        self.min_users = whole("min_users", min_users, 2)
         self.horizon = number("horizon", horizon, 0.0, above=True)
         self._tables: AuditTables | None = None
 
@@ -237,22 +320,21 @@ class FairnessGuardrail(Guardrail):
                 "'audit' must be told to a FairnessGuardrail before a rollout begins. Got nothing; call "
                 "rollout.inform({'protected': ..., 'provider': ...})."
             )
-        self._alpha = alpha
-        self._arms = Tally(self._tables), Tally(self._tables)
+        self._alpha, self._together = alpha, dealt(share)
+        self._exposures = Exposures(self._tables)
 
     def count(self, pages: Feedback, candidate: NDArray[np.bool_]) -> None:
-        for arm, rows in zip(self._arms, (candidate, ~candidate)):
-            arm.add(pages.take(rows))
+        self._exposures.add(pages, candidate)
 
     def read(self, ledger: UserLedger) -> Reading:
         reason, figures = self._providers()
         assert self._tables is not None
-        groups = len(self._arms[0].groups["pages"])
+        groups = int(self._tables.protected.max()) + 1
         for group in range(groups):
             members = self._tables.protected == group
-            candidate, champion = ledger.moments(self.metric, members)
-            found = mixture_interval(candidate, champion, self._alpha / groups, self.horizon, self.min_users)
-            loss = -float(found[2]) / max(float(champion.ratio()[0]), 1e-12)
+            arms, alpha = ledger.moments(self.metric, members), self._alpha / groups
+            found = mixture_interval(*arms, alpha, self.horizon, self.min_users, self._together)
+            loss = -float(found[2]) / max(float(arms[1].ratio()[0]), 1e-12)
             figures[f"group_{group}_difference"] = float(found[0])
             figures[f"group_{group}_high"] = float(found[2])
             if loss >= self.max_loss:
@@ -260,8 +342,17 @@ class FairnessGuardrail(Guardrail):
         return Reading(reason, figures)
 
     def _providers(self) -> tuple[str, dict[str, float]]:
-        candidate, champion = (_least(arm.exposure_ratios()) for arm in self._arms)
-        figures = {"exposure_min": candidate, "exposure_min_champion": champion, "exposure_limit": self.min_exposure}
-        enough = self._arms[0].groups["pages"].sum() >= self.min_pages
-        limit = min(self.min_exposure, champion) if not math.isnan(champion) else self.min_exposure
-        return ("hides a provider" if enough and candidate < limit else ""), figures
+        """The verdict, the smallest ratios, and how the provider stands that is nearest to being shown to be hidden."""
+        candidate, champion = self._exposures.moments()
+        time = clock(self._exposures.pages[1], self._exposures.pages[0], self._together)
+        found = hiding(candidate, champion, self.min_exposure, time, self._alpha, self.horizon, self.min_users)
+        nearest = int(np.argmin(np.maximum(found.high - self.min_exposure, found.gap_high)))
+        figures = {
+            "exposure_min": _least(found.ratio),
+            "exposure_min_champion": _least(champion.ratio()[0]),
+            "exposure_limit": self.min_exposure,
+            "exposure_provider": float(nearest),
+            "exposure_high": float(found.high[nearest]),
+            "exposure_gap_high": float(found.gap_high[nearest]),
+        }
+        return ("hides a provider" if found.shown(self.min_exposure).any() else ""), figures

@@ -1,23 +1,37 @@
-"""Guardrails: what may stop a candidate whatever its clicks say, and the examination before its first visitor."""
+"""Guardrails: what may stop a candidate whatever its clicks say, and the examination before its first visitor.
+
+Errors of a step. Its sequence and each of its guardrails are given the same alpha, that of the rollout divided by its
+steps, and none is divided among them. A guardrail can only stop, so that a harmful candidate still gets forward with
+chance alpha / 2 at most, whatever guardrails there are. A harmless one may be stopped by any of them: one that stands
+right on every limit at once is stopped falsely with chance at most (1 + b + 2 f) alpha / 2 a step, by the sum over
+the sequence's lower side, b bounce guardrails (their upper side) and f fairness guardrails (groups, and providers);
+latency is known and errs never. For ``conf/strategy/nightly_canary.yaml`` that is 4 x .025 / 2 = 5 % a step and 10 %
+in its two steps. A candidate equal to the champion stands on the sequence's limit alone, 1.25 % a step, and far from
+the others', which accept a loss.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.base import Agent, Feedback
 from perennial.agents.lifecycle.evidence import UserLedger
-from perennial.agents.lifecycle.rollout import Trial, check_slates
+from perennial.agents.lifecycle.rollout import Trial, asked, check_slates
 from perennial.agents.lifecycle.sequential import ConfidenceSequence, Mixture
 from perennial.agents.validation import number, whole
 
 ENOUGH_PAGES = 20
 """Pages with candidates in an order without meaning on which nobody shows the same slots by chance."""
+
+
+Evidence = Literal["none", "visitors", "lot"]
+"""From least to most: no visitor has met the candidate; visitors have; users were dealt to both arms by lot."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,14 @@ class Reading:
 
 
 class Guardrail(ABC):
-    """Reads the evidence of one step of a rollout, as often as asked."""
+    """Reads the evidence of one step of a rollout, as often as asked.
+
+    ``needs``: the least evidence with which it can ever speak; a rollout that gathers less refuses it.
+    """
+
+    @property
+    def needs(self) -> Evidence:
+        return "visitors"
 
     def inform(self, audit: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027 - most ask for none
         """Audit tables: ``protected`` (U,) of the users, ``provider`` (N,) of the items."""
@@ -58,6 +79,10 @@ class BounceGuardrail(Guardrail):
         self.max_increase = number("max_increase", max_increase, 0.0, 1.0)
         self.sequence = Mixture("bounce") if sequence is None else sequence
 
+    @property
+    def needs(self) -> Evidence:
+        return "lot" if self.sequence.by_lot else "visitors"
+
     def begin(self, trial: Trial, share: float, alpha: float) -> None:
         self.sequence.begin(share, alpha)
 
@@ -68,46 +93,26 @@ class BounceGuardrail(Guardrail):
         return Reading(reason, figures | {"bounce_max": self.max_increase})
 
 
-class DeclaredCost:
-    """What a decision on one page takes, declared and never measured: the same on every machine.
-
-    An agent may declare it itself as an attribute ``latency_ms``; else it is a base and a price for each parameter it
-    keeps.
-
-    Arguments
-    ---------
-    base_ms : milliseconds of any decision
-    ms_per_million : milliseconds for each million numbers in the agent's state
-    """
-
-    def __init__(self, base_ms: float = 0.5, ms_per_million: float = 2.0) -> None:
-        self.base_ms = number("base_ms", base_ms, 0.0)
-        self.ms_per_million = number("ms_per_million", ms_per_million, 0.0)
-
-    def of(self, agent: Agent) -> float:
-        """Declared milliseconds of one decision."""
-        declared = getattr(agent, "latency_ms", None)
-        if declared is not None:
-            return float(declared)
-        return self.base_ms + self.ms_per_million * 1e-6 * sum(array.size for array in agent.state().values())
-
-
 class LatencyGuardrail(Guardrail):
     """Stops a candidate whose declared cost of a decision is too high; it is known before anybody is served.
+
+    The cost is the deployment's word, the same that its monitor watches.
 
     Arguments
     ---------
     max_ms : milliseconds a decision may take
-    cost : the declared cost model
     """
 
-    def __init__(self, max_ms: float = 30.0, cost: DeclaredCost | None = None) -> None:
+    def __init__(self, max_ms: float = 30.0) -> None:
         self.max_ms = number("max_ms", max_ms, 0.0, above=True)
-        self.cost = DeclaredCost() if cost is None else cost
         self._latency = 0.0
 
+    @property
+    def needs(self) -> Evidence:
+        return "none"
+
     def begin(self, trial: Trial, share: float, alpha: float) -> None:
-        self._latency = self.cost.of(trial.candidate)
+        self._latency = trial.latency_ms
 
     def read(self, ledger: UserLedger) -> Reading:
         reason = "too slow" if self._latency > self.max_ms else ""
@@ -146,11 +151,9 @@ class Examination:
 
     @staticmethod
     def _decides(agent: Agent, pages: Feedback) -> str:
-        before = {name: array.copy() for name, array in agent.state().items()}
         try:
-            decision = agent.act(pages.observations, pages.keys)
-            check_slates(decision, pages.observations["candidates"].shape)
-            agent.restore(before)
+            decision = asked(agent, pages)
+            check_slates(decision, pages.observations["candidates"].shape, pages.slates.shape[1])
         except Exception as error:
             return f"fails: {type(error).__name__}: {error}"
         slates = decision.slates

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import shutil
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from perennial.agents.lifecycle.shelves import COLUMNS, SUFFIX, Move, Shelf, Ver
 FILE = f"model{SUFFIX}"
 PIECE = 4000
 """Characters of a tag; MLflow's stores take 5,000."""
+SECONDS = 30
+"""How long a server may take to answer at the start."""
 RECORD, MOVE = "record.", "move."
 
 
@@ -33,6 +37,8 @@ class MlflowShelf(Shelf):
 
     def __init__(self, place: Path, uri: str | None = None, model: str | None = None) -> None:
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        if uri is not None and uri.startswith("http"):
+            _reach(uri)
         try:
             from mlflow import MlflowClient
         except ImportError as error:
@@ -146,6 +152,19 @@ class MlflowShelf(Shelf):
 
         place = self._client.get_run(version.run_id).info.artifact_uri
         return get_artifact_repository(place, tracking_uri=self._client.tracking_uri)
+
+
+def _reach(uri: str) -> None:
+    """Ask the server at `uri` for any answer at all: MLflow's client would try for four minutes, and say nothing."""
+    try:
+        urllib.request.urlopen(uri, timeout=SECONDS).close()
+    except urllib.error.HTTPError:
+        return  # it is there; whether it lets us in, the client will hear
+    except OSError as error:
+        raise ValueError(
+            f"'uri' must be the address of an MLflow server that runs. Got {uri}: {error}. Start it (mlflow server), "
+            "or choose registry=embedded."
+        ) from error
 
 
 def _tags(record: Version) -> dict[str, str]:

@@ -157,6 +157,11 @@ class Monitor:
         """What the watchlist raised at the end of the newest step."""
         return [] if self.watchlist is None else self.watchlist.alerts
 
+    @property
+    def unwatched(self) -> list[str]:
+        """Names of the watchlist's figures of which the pages tell nothing."""
+        return [] if self.watchlist is None else self.watchlist.unwatched
+
     def figures(self) -> dict[str, float]:
         """The day's counts and rates so far, and the watched figures as of the last day's end."""
         return self.today.figures() | ({} if self.watchlist is None else self.watchlist.figures())

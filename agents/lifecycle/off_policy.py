@@ -16,6 +16,7 @@ from scipy import stats
 from scipy.optimize import isotonic_regression
 
 from perennial.agents.base import Agent, Feedback
+from perennial.agents.lifecycle.rollout import asked
 
 Floats = NDArray[np.float64]
 Slates = NDArray[np.int32]
@@ -137,10 +138,7 @@ def slate_weights(pages: Feedback, target: Agent) -> Floats:
 
 def own_slates(agent: Agent, pages: Feedback) -> NDArray[np.int32]:
     """int32 (P, K): what `agent` shows on these pages; an agent that draws lots is left where it stood."""
-    before = {name: array.copy() for name, array in agent.state().items()}
-    slates = agent.act(pages.observations, pages.keys).slates
-    agent.restore(before)
-    return slates
+    return asked(agent, pages).slates
 
 
 def known_slates(agent: Agent, pages: Feedback, version: int) -> NDArray[np.int32] | None:
@@ -151,9 +149,7 @@ def known_slates(agent: Agent, pages: Feedback, version: int) -> NDArray[np.int3
     """
     if not len(pages) or (pages.version != version).any():
         return None
-    before = {name: array.copy() for name, array in agent.state().items()}
-    decision = agent.act(pages.observations, pages.keys)
-    agent.restore(before)
+    decision = asked(agent, pages)
     same = (decision.slates == pages.slates).all(axis=1) | pages.explored
     return decision.slates if same.all() and (decision.slot_propensity == 1.0).all() else None
 

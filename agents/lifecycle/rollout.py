@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Agent, Decision, Feedback, Keys, Observations
 from perennial.agents.exploring import STREAM, Exploring
+from perennial.agents.lifecycle.cost import DeclaredCost, VersionCosts
 from perennial.agents.lifecycle.decisions import RolloutRecord, TrainingRecord
 from perennial.agents.lifecycle.hashing import BUCKETS, buckets, key_of
 from perennial.agents.lifecycle.registry import Registry, Version
@@ -25,6 +26,7 @@ class Trial:
     """What a rollout is about: `candidate`, registered as `version` at hour `tick`, would follow `champion`.
 
     ``trained_until``: the last hour it learned from, -1 if unknown. ``same``: its parameters are the champion's.
+    ``latency_ms``: declared milliseconds of one of the candidate's decisions.
     """
 
     candidate: Agent
@@ -34,6 +36,7 @@ class Trial:
     tick: int
     trained_until: int = -1
     same: bool = False
+    latency_ms: float = 0.0
 
 
 class Rollout(ABC):
@@ -116,6 +119,7 @@ class Deployment:
         seed: for the floor's own draws, and which users meet which arm.
         tick: the hour before the first one served.
         training: how the first model came to be.
+        cost: what a decision costs, by declaration; ``latency`` gives it page by page.
     """
 
     def __init__(
@@ -127,8 +131,10 @@ class Deployment:
         seed: int = 0,
         tick: int = 0,
         training: TrainingRecord | None = None,
+        cost: DeclaredCost | None = None,
     ) -> None:
         self.rollout, self.registry = rollout, registry
+        self.latency = VersionCosts(DeclaredCost() if cost is None else cost)
         self.epsilon, self.seed, self.since = epsilon, seed, tick + 1
         self.revision = 0
         self._serving = Exploring(champion, epsilon)
@@ -140,6 +146,7 @@ class Deployment:
         self._extras: dict[str, NDArray[Any]] = {}
         self._version = registry.register(champion, tick, "initial", training=training)
         registry.point("champion", self.version, tick)
+        self.latency.settle(self.version, champion)
 
     @property
     def champion(self) -> Agent:
@@ -254,7 +261,9 @@ class Deployment:
         self.registry.point("challenger", version.version, tick)
         until = (version.training or {}).get("last_tick", -1)
         same = version.artifact == self._version.artifact and not self._unregistered
-        self.rollout.begin(Trial(agent, self.champion, version.version, self.version, tick, int(str(until)), same=same))
+        cost = self.latency.settle(version.version, agent)
+        trial = Trial(agent, self.champion, version.version, self.version, tick, int(str(until)), same, cost)
+        self.rollout.begin(trial)
 
     def advance(self, pages: Feedback, tick: int) -> list[RolloutRecord]:
         """Let the rollout judge the candidate, if there is one, and do as it says."""
@@ -301,14 +310,29 @@ class Deployment:
         """Register the champion if it was updated in place since it last was."""
         if self._unregistered:
             self.registry.register(self.champion, tick, "update", self.version, revision=self.revision)
+            self.latency.settle(self.version, self.champion)
             self._unregistered = False
 
 
-def check_slates(decision: Decision, shape: tuple[int, ...]) -> None:
-    """Raise unless these slates can be shown: whole numbers, slots into the candidates (B, M), with propensities."""
+def asked(agent: Agent, pages: Feedback) -> Decision:
+    """What `agent` decides on these pages; it is left where it stood, even if it draws lots or fails half-way."""
+    before = {name: array.copy() for name, array in agent.state().items()}
+    try:
+        return agent.act(pages.observations, pages.keys)
+    finally:
+        agent.restore(before)
+
+
+def check_slates(decision: Decision, shape: tuple[int, ...], size: int | None = None) -> None:
+    """Raise unless these slates can be shown: whole numbers, slots into the candidates (B, M), with propensities.
+
+    `size`: how many slots a slate has; None: it is not known here.
+    """
     slates, propensity = decision.slates, decision.slot_propensity
     if slates.ndim != 2 or len(slates) != shape[0] or not np.issubdtype(slates.dtype, np.integer):
         raise ValueError(f"'slates' must be whole numbers, one row a page. Got {slates.dtype} of shape {slates.shape}.")
+    if size is not None and slates.shape[1] != size:
+        raise ValueError(f"'slates' must hold {size} slots a page. Got {slates.shape[1]}.")
     if slates.size and (slates.min() < 0 or slates.max() >= shape[1]):
         raise ValueError(f"'slates' must lie in [0, {shape[1]}). Got {slates.min()} to {slates.max()}.")
     if propensity.shape != slates.shape or (propensity <= 0).any() or (propensity > 1 + 1e-9).any():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.base import Feedback
 from perennial.agents.lifecycle.evidence import UserLedger
-from perennial.agents.lifecycle.guardrails import Examination, Guardrail
+from perennial.agents.lifecycle.guardrails import Evidence, Examination, Guardrail
 from perennial.agents.lifecycle.hashing import BUCKETS, parts_of
 from perennial.agents.lifecycle.rollout import Rollout, Trial, Verdict
 from perennial.agents.lifecycle.sequential import ConfidenceSequence, Estimate, Mixture
@@ -19,6 +19,17 @@ from perennial.agents.validation import number, whole
 
 EXAMINATION = "examination"
 Judged = tuple[Verdict, dict[str, float]]
+NEEDED: dict[Evidence, str] = {
+    "none": "nothing",
+    "visitors": "visitors who meet the candidate",
+    "lot": "users dealt to both arms by lot",
+}
+"""What each evidence is, in words."""
+OFFERED: dict[Evidence, str] = {
+    "none": "nobody meets it here: leave it out, or take a Canary or an ABTest",
+    "visitors": "the arms here are two times: take a Mixture in its place, or a Canary or an ABTest",
+}
+"""What a rollout that offers less than a lot says of itself, and the next step."""
 
 
 class Staged(Rollout):
@@ -27,7 +38,8 @@ class Staged(Rollout):
     Nobody is served before the examination on a step's pages found nothing. A candidate that fails to decide, or that
     a guardrail stops, is rolled back at once: the champion never ceased to be there. All evidence of a step is
     gathered afresh, since users who change arms, or shares that change, would mix days with arms; the chance of an
-    error is divided among the steps.
+    error is divided among the steps, and given whole to the sequence and to each guardrail: `guardrails` says what
+    that makes of a step. ``offers``: the evidence it gathers; what needs more is refused, for it would be silent.
 
     Arguments
     ---------
@@ -45,9 +57,23 @@ class Staged(Rollout):
         self.sequence = Mixture() if sequence is None else sequence
         self.guardrails = list(guardrails)
         self.examination = Examination() if examination is None else examination
+        self._refuse_silent()
 
     steps: int = 1
     keeps = True
+    offers: Evidence = "lot"
+
+    def _refuse_silent(self) -> None:
+        """Raise for what could never speak on the evidence of this rollout."""
+        asked: list[tuple[str, str, Evidence]] = [("guardrails", _called(rail), rail.needs) for rail in self.guardrails]
+        asked.append(("sequence", type(self.sequence).__name__, "lot" if self.sequence.by_lot else "none"))
+        order = get_args(Evidence)
+        for argument, got, need in asked:
+            if order.index(need) > order.index(self.offers):
+                raise ValueError(
+                    f"'{argument}' of a {type(self).__name__} must be able to speak. Got {got}, which needs "
+                    f"{NEEDED[need]}; {OFFERED[self.offers]}."
+                )
 
     def inform(self, audit: Mapping[str, NDArray[Any]]) -> None:
         for guardrail in self.guardrails:
@@ -126,6 +152,11 @@ class Staged(Rollout):
         """The verdict at the end of hour `tick`, on all that was counted since the step began."""
 
 
+def _called(guardrail: Guardrail) -> str:
+    sequence = getattr(guardrail, "sequence", None)
+    return type(guardrail).__name__ + (f" with {type(sequence).__name__}" if sequence is not None else "")
+
+
 def _told(found: Estimate) -> dict[str, float]:
     return {
         "difference": found.difference,
@@ -142,13 +173,15 @@ class Shadow(Staged):
     """The candidate decides on everybody's pages, unseen, for some hours; then it serves everybody.
 
     It finds what fails, is slow or shows nothing but nonsense; whether visitors like it, it cannot tell: a model 5 %
-    worse is promoted every time.
+    worse is promoted every time. Guardrails that read what visitors do would never speak, and are refused.
 
     Arguments
     ---------
     hours : how long
     min_agreement : share of the champion's items that it must show too, averaged over the pages
     """
+
+    offers = "none"
 
     def __init__(
         self,
@@ -303,8 +336,9 @@ class BlueGreen(Staged):
 
     While the candidate stands in the shadow, what the champion earns is the measure; then it serves everybody, and
     the champion waits. The arms are two times, not two groups drawn by lot: a season that turns at the switch is
-    taken for the candidate's doing. It is here because shops do it. What is not shown to be worse by then is promoted,
-    and two days show little: measured as `Canary` is, 99.7 % [99.1, 99.9] of models 5 % worse.
+    taken for the candidate's doing, and what needs a lot, as `Betting` does, is refused. The sequence's time runs as
+    the candidate's pages come in (`sequential.clock`). It is here because shops do it. What is not shown to be worse
+    by then is promoted, and two days show little: measured as `Canary` is, 99.7 % [99.1, 99.9] of models 5 % worse.
 
     Arguments
     ---------
@@ -314,6 +348,7 @@ class BlueGreen(Staged):
     """
 
     steps = 2
+    offers = "visitors"
 
     def __init__(
         self,

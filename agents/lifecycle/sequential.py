@@ -74,23 +74,51 @@ def standard_errors(clock: Floats | float, horizon: float, alpha: float) -> Any:
         return mixture_boundary(clock, alpha, tightest_rho(horizon, alpha)) / np.sqrt(clock)
 
 
+def dealt(share: float) -> bool:
+    """Whether users are dealt to two arms by lot, so that both grow side by side: some, not all, meet the candidate."""
+    return 0.0 < share < 1.0
+
+
+def clock(candidate: Floats, champion: Floats, together: bool = True) -> Floats:
+    """How far the evidence on the difference has come, from what each arm has come to, in units of both arms' sum.
+
+    Time must run as the information does, 1 / (1 / n1 + 1 / n0) (Jennison and Turnbull 2000, "Group sequential
+    methods", section 3.1, the canonical joint distribution). Arms that grow side by side (`together`) have it in
+    proportion to n1 + n0. Where the champion's n0 was gathered before the candidate's first visitor, the sum would
+    stand almost still while all is learned; it is 4 n1 n0 / (n1 + n0) there, the sum of two equal arms that know as
+    much, between two and four times the smaller arm.
+    """
+    if together:
+        return candidate + champion
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num(4.0 * candidate * champion / (candidate + champion))
+
+
 def mixture_interval(
-    candidate: Moments, champion: Moments, alpha: float, horizon: float, min_users: int
+    candidate: Moments, champion: Moments, alpha: float, horizon: float, min_users: int, together: bool = True
 ) -> tuple[Floats, Floats, Floats]:
-    """(difference, low, high) of two arms' ratios; infinite while an arm has fewer than `min_users` users."""
+    """(difference, low, high) of two arms' ratios; infinite while an arm has fewer than `min_users` users.
+
+    `together`: the arms grow side by side, see `clock`.
+    """
     mean1, variance1 = candidate.ratio()
     mean0, variance0 = champion.ratio()
     few = np.minimum(candidate.users, champion.users) < max(2, min_users)
     with np.errstate(invalid="ignore"):
-        reach = np.sqrt(variance1 + variance0) * standard_errors(candidate.w + champion.w, horizon, alpha)
+        time = clock(candidate.w, champion.w, together)
+        reach = np.sqrt(variance1 + variance0) * standard_errors(time, horizon, alpha)
     low, high = np.where(few, -np.inf, mean1 - mean0 - reach), np.where(few, np.inf, mean1 - mean0 + reach)
     return mean1 - mean0, low, high
 
 
 class ConfidenceSequence(ABC):
-    """Reads a ledger as often as one likes; a fresh one is needed for each ledger."""
+    """Reads a ledger as often as one likes; a fresh one is needed for each ledger.
+
+    ``by_lot``: it says nothing unless users are dealt to both arms by lot.
+    """
 
     alpha: float
+    by_lot: bool = False
 
     def begin(self, share: float, alpha: float | None = None) -> None:  # noqa: B027 - most have nothing to prepare
         """A new ledger begins, whose users join the candidate's arm with chance `share`; `alpha` replaces the own."""
@@ -103,7 +131,7 @@ class ConfidenceSequence(ABC):
 class Mixture(ConfidenceSequence):
     """The asymptotic normal-mixture sequence for the difference of two ratios, with all of every user's data.
 
-    Users are the independent units: the standard error is that of per-user totals (`Moments.ratio`), and the clock,
+    Users are the independent units: the standard error is that of per-user totals (`Moments.ratio`), and the `clock`,
     which only says how wide the boundary is at which time, counts the visits (or pages) of both arms. A user who
     comes back adds to the own total. Totals of users alike from day to day make neighbouring looks *more* alike than
     the independent steps of the theorem would, and one-sided crossings of a Gaussian process the rarer (Slepian 1962).
@@ -125,14 +153,14 @@ class Mixture(ConfidenceSequence):
         self.alpha = number("alpha", alpha, 0.0, 0.5, above=True)
         self.horizon = number("horizon", horizon, 0.0, above=True)
         self.min_users = whole("min_users", min_users, 2)
-        self._level = self.alpha
+        self._level, self._together = self.alpha, True
 
     def begin(self, share: float, alpha: float | None = None) -> None:
-        self._level = self.alpha if alpha is None else alpha
+        self._level, self._together = self.alpha if alpha is None else alpha, dealt(share)
 
     def estimate(self, ledger: UserLedger) -> Estimate:
         candidate, champion = ledger.moments(self.metric)
-        found = mixture_interval(candidate, champion, self._level, self.horizon, self.min_users)
+        found = mixture_interval(candidate, champion, self._level, self.horizon, self.min_users, self._together)
         difference, low, high = (float(part) for part in found)
         means = float(candidate.ratio()[0]), float(champion.ratio()[0])
         return Estimate(difference, low, high, *means, (int(candidate.users), int(champion.users)))
@@ -185,6 +213,8 @@ class Betting(ConfidenceSequence):
     alpha : chance that the truth is ever outside, both sides together
     """
 
+    by_lot = True
+
     def __init__(self, metric: str = "first_bounce", alpha: float = 0.05) -> None:
         self.metric = one_of("metric", metric, FIRSTS)
         self.alpha = number("alpha", alpha, 0.0, 0.5, above=True)
@@ -201,7 +231,7 @@ class Betting(ConfidenceSequence):
         candidate, values = ledger.firsts(self.metric)
         users = (int(candidate.sum()), int((~candidate).sum()))
         means = [float(part.mean()) if len(part) else math.nan for part in (values[candidate], values[~candidate])]
-        if 0.0 < self._share < 1.0:
+        if dealt(self._share):
             self._bet(assigned(values, candidate, self._share))
         low, high = self._bounds()
         return Estimate(means[0] - means[1], low, high, means[0], means[1], users)

@@ -226,7 +226,7 @@ class _Reader:
         return self._outside[node["outside"]]
 
     def _read_scalar(self, node: Node, path: str) -> Any:
-        return self._arrays[node["scalar"]][()]
+        return np.reshape(self._arrays[node["scalar"]], ())[()]  # some files hold no array without an axis
 
     def _read_tuple(self, node: Node, path: str) -> Any:
         return tuple(self._all(node["tuple"], path))

@@ -8,9 +8,10 @@ from perennial.agents.lifecycle.review import NoReview, Review
 from perennial.agents.lifecycle.rollout import Rollout
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.lifecycle.training import Kind, Start, TrainingOrder
-from perennial.agents.lifecycle.triggers import Trigger
+from perennial.agents.lifecycle.triggers import Standing, Trigger
 from perennial.agents.lifecycle.validation import NoValidation, Validation
 from perennial.agents.lifecycle.windows import Fresh, Window
+from perennial.agents.validation import whole
 
 
 class Strategy:
@@ -26,6 +27,11 @@ class Strategy:
         step_hours: how often it looks and may order something, a divisor of 24. What serves stays as it is in between.
         budget: the most pages a fit learns from, drawn evenly from its window; None: all of them.
         review: who is asked about which decisions; None: nobody.
+        retry_hours: after an order that came to nothing, hours until it is given again.
+
+    An order has come to something once its training has, and for a fit the validation has let the candidate into its
+    rollout; only then does its trigger begin anew. Until then what fired it stands (see `triggers.Standing`), and the
+    pages of a failed update go to the next one.
     """
 
     def __init__(
@@ -39,6 +45,7 @@ class Strategy:
         budget: int | None = None,
         validation: Validation | None = None,
         review: Review | None = None,
+        retry_hours: int = HOURS,
     ) -> None:
         if start not in ("warm", "cold"):
             raise ValueError(f"'start' must be 'warm' or 'cold'. Got {start!r}.")
@@ -58,24 +65,37 @@ class Strategy:
         self.step_hours, self.budget = step_hours, budget
         self.start: Start = start
         self.records: list[TriggerRecord] = []
+        whole("retry_hours", retry_hours, 1)
+        self._standing = {"update": Standing(update, retry_hours), "fit": Standing(trigger, retry_hours)}
         self._fresh_from = 0
+        self._owed_from: int | None = None
 
     def decide(self, monitor: Monitor, tick: int) -> list[TrainingOrder]:
         """The trainings due at the end of the step that ends with hour `tick`, updates first.
 
-        `records` then says on which evidence.
+        `records` then says on which evidence. Whoever carries them out tells `settle` what came of each.
         """
-        update, fit = self.update.evaluate(monitor, tick), self.trigger.evaluate(monitor, tick)
+        update, fit = (self._standing[kind].evaluate(monitor, tick) for kind in ("update", "fit"))
         self.records = [update, fit]
         orders = []
         if update.fired:
-            orders.append(self._order("update", Fresh(self._fresh_from), "warm", update.reason, tick))
-            self._fresh_from = tick + 1
-            self.update.reset(tick)
+            window = Fresh(self._fresh_from, self._owed_from)
+            orders.append(self._order("update", window, "warm", update.reason, tick))
         if fit.fired:
             orders.append(self._order("fit", self.window, self.start, fit.reason, tick, self.budget))
-            self.trigger.reset(tick)
         return orders
+
+    def settle(self, order: TrainingOrder, outcome: str) -> None:
+        """Hear what came of an order: the verdict on its training, or "refused" where the validation did so.
+
+        An update without data has learned all there was; a fit without is still to be had.
+        """
+        done = outcome == "trained" or (order.kind == "update" and outcome == "no data")
+        self._standing[order.kind].settle(order.tick, order.reason, done)
+        if order.kind == "update" and done:
+            self._fresh_from, self._owed_from = order.tick + 1, None
+        elif order.kind == "update" and self._owed_from is None:
+            self._owed_from = max(self._fresh_from, order.tick // HOURS * HOURS)
 
     def _order(
         self, kind: Kind, window: Window, start: Start, reason: str, tick: int, budget: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from math import gcd, inf, isnan
 
 from scipy import stats
@@ -15,14 +16,19 @@ from perennial.agents.lifecycle.monitors import STREAMS, Monitor
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.validation import number, whole
 
+AGAIN = ", again"
+"""Ends the reason of an order that is given once more."""
+
 
 class Trigger(ABC):
     """Asked once at the end of each of the strategy's steps.
 
-    ``every_hours``: it can only fire at the end of a multiple of so many hours; 0 = at any.
+    ``every_hours``: it can only fire at the end of a multiple of so many hours; 0 = at any. ``repeats``: if an order
+    comes to nothing it fires again of itself, in its own time, as nothing that it goes by has changed.
     """
 
     every_hours: int = 0
+    repeats: bool = False
 
     @property
     def name(self) -> str:
@@ -34,11 +40,48 @@ class Trigger(ABC):
         """Whether to learn at the end of the step that ends with hour `tick`, and on which evidence."""
 
     def reset(self, tick: int) -> None:  # noqa: B027 (most triggers remember nothing)
-        """A new model was ordered at hour `tick`; what was seen of the old one no longer counts."""
+        """What was ordered at hour `tick` has come about; what was seen before no longer counts."""
+
+
+class Standing:
+    """A trigger whose order stands until something comes of it.
+
+    After an order that came to nothing the same one is given again `retry_hours` later, whatever the trigger sees by
+    then: a detector has taken the drifted stream for its new reference long before. In between the trigger is asked as
+    ever, but does not fire. One that `repeats` of itself is left to do so.
+
+    Arguments:
+        trigger: what is asked.
+        retry_hours: hours from an order that came to nothing to the next.
+    """
+
+    def __init__(self, trigger: Trigger, retry_hours: int) -> None:
+        self.trigger, self.retry_hours = trigger, retry_hours
+        self._refused: int | None = None
+        self._reason = ""
+
+    def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
+        """What the trigger says, or the order that stands."""
+        record = self.trigger.evaluate(monitor, tick)
+        if self._refused is None:
+            return record
+        waited = tick - self._refused
+        inputs = {**record.inputs, "hours_since_refused": float(waited)}
+        return replace(record, fired=waited >= self.retry_hours, inputs=inputs, reason=self._reason)
+
+    def settle(self, tick: int, reason: str, done: bool) -> None:
+        """The order given at hour `tick` for `reason` came to something, or to nothing."""
+        if done:
+            self.trigger.reset(tick)
+            self._refused = None
+        elif not self.trigger.repeats:
+            self._refused, self._reason = tick, reason if reason.endswith(AGAIN) else reason + AGAIN
 
 
 class Never(Trigger):
     """The null object."""
+
+    repeats = True
 
     def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:
         return TriggerRecord(tick, self.name, fired=False)
@@ -50,6 +93,8 @@ class Schedule(Trigger):
     >>> [tick for tick in range(72) if Schedule(days=1).evaluate(Monitor(), tick).fired]
     [23, 47, 71]
     """
+
+    repeats = True
 
     def __init__(self, days: int = 0, hours: int = 0) -> None:
         self.every_hours = days * HOURS + hours
@@ -63,7 +108,7 @@ class Schedule(Trigger):
 
 
 class Volume(Trigger):
-    """Every so many pages logged since the last order.
+    """Every so many pages logged since the last order that came to something.
 
     >>> Volume(pages=10_000).name
     'Volume'
@@ -87,13 +132,14 @@ class Volume(Trigger):
 class Drift(Trigger):
     """Fires when a detector sees the deployed policy's own figures change.
 
-    The detector runs on through the cool-down, but its alarms then only count in the record; it starts afresh with
-    each new model.
+    The detector runs on through the cool-down, but its alarms then only count in the record. It starts afresh after
+    its own alarms, and with each order that came to something: a candidate that goes to visitors at once, or sets out
+    on a rollout, during which the old model still serves and whose end the detector does not hear of.
 
     Arguments:
         detector: what decides that the stream changed.
         metric: the stream, one of `monitors.STREAMS`.
-        cooldown_days: days after an order in which no other is given.
+        cooldown_days: days after an order that came to something in which no other is given.
     """
 
     def __init__(self, detector: Detector, metric: str = "first_page_ctr", cooldown_days: float = 7) -> None:
@@ -163,7 +209,13 @@ class Notice(Trigger):
 
 
 class Compared(Trigger):
-    """Holds the newest days against the first ones of the model that serves, at the end of each day."""
+    """Holds the newest days against the first ones after the last order that came to something, at each day's end.
+
+    Where candidates serve at once, those are the first days of the model that serves; under a staged rollout they begin
+    with it, while the old model still does. Until an order comes to something the figures stay, and the finding too.
+    """
+
+    repeats = True
 
     def __init__(self, metric: str, reference_days: int, current_days: int) -> None:
         _check_metric(metric)
@@ -308,6 +360,7 @@ class AtLeast(Trigger):
             raise ValueError(f"'n' must lie between 1 and the number of triggers, {len(triggers)}. Got {n}.")
         self.n, self.triggers, self.within_hours = n, list(triggers), whole("within_hours", within_hours, 0)
         self.every_hours = gcd(*(trigger.every_hours for trigger in triggers))
+        self.repeats = all(trigger.repeats for trigger in triggers)
         self._fired: dict[int, TriggerRecord] = {}
 
     def evaluate(self, monitor: Monitor, tick: int) -> TriggerRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,6 +18,7 @@ from perennial.agents.lifecycle.decisions import ValidationRecord
 from perennial.agents.lifecycle.feedback import FeedbackLog
 from perennial.agents.lifecycle.hashing import held_out_pages, parts_of
 from perennial.agents.lifecycle.off_policy import Value, Weighted
+from perennial.agents.lifecycle.rollout import asked, check_slates
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.validation import number, one_of, whole
 
@@ -43,6 +45,19 @@ class Case:
     epsilon: float
     since: int
     tick: int
+
+
+class CandidateFailedError(Exception):
+    """The candidate raised, or gave what cannot be shown; which is a verdict on it and no fault of the run."""
+
+
+@contextmanager
+def held_against_the_candidate() -> Iterator[None]:
+    """Whatever is raised within is the candidate's own doing."""
+    try:
+        yield
+    except Exception as error:
+        raise CandidateFailedError(f"fails: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,8 @@ class OffPolicyValidation(Validation):
 
     "fail" if the difference is shown to be below -margin of what a page earns, overall or (-slice_margin) on a slice;
     "pass" if it is shown not to be, overall, and fails on no slice; else "insufficient evidence". A slice too thin to
-    say anything does not stop a candidate, and is named. A candidate that shows the same everywhere passes.
+    say anything does not stop a candidate, and is named. A candidate that shows the same everywhere passes; one that
+    raises when it is asked, or gives slates that nobody can be shown, fails, and the error is the reason.
 
     Two witnesses are heard, both pairing the two on the same pages, so that what both show cancels. The `estimator`
     hears what exploration tells of both, and is believed only where `off_policy.expected_size`, which knows how much
@@ -173,7 +189,16 @@ class OffPolicyValidation(Validation):
         version = log.version_of(pages)
         if not len(pages):
             return self._record(case, pages, version, "insufficient evidence", "no page to judge by", {}, {})
-        slates = off_policy.own_slates(case.candidate, pages), off_policy.own_slates(case.champion, pages)
+        try:
+            return self._judged(case, offered, pages, version)
+        except CandidateFailedError as error:
+            return self._record(case, pages, version, "fail", str(error), {}, {})
+
+    def _judged(self, case: Case, offered: Feedback, pages: Feedback, version: str) -> ValidationRecord:
+        with held_against_the_candidate():
+            theirs = asked(case.candidate, pages)
+            check_slates(theirs, pages.observations["candidates"].shape, pages.slates.shape[1])
+        slates = theirs.slates, off_policy.own_slates(case.champion, pages)
         if np.array_equal(*slates):
             return self._record(case, pages, version, "pass", "shows the same on every page", {}, {})
         looks = off_policy.examination(offered) if self.form == "position" else None
@@ -219,7 +244,8 @@ class OffPolicyValidation(Validation):
         weighted = []
         for agent, shown in zip((case.candidate, case.champion), slates, strict=True):
             items = np.take_along_axis(pages.observations["candidates"], shown, axis=1)
-            weights = self._weights(agent, pages, shown, epsilon, looks, served)
+            with held_against_the_candidate() if agent is case.candidate else nullcontext():
+                weights = self._weights(agent, pages, shown, epsilon, looks, served)
             target = model.predict(pages, items, looks)
             weighted.append(Weighted(weights, earned, predicted, target, pages.keys.user_id, looks))
         support = None

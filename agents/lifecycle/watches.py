@@ -26,6 +26,9 @@ PREDICTED = "predicted_clicks"
 
 NaN or 0: none given, as on pages that another model of a test served."""
 
+ROUNDING = 1e-9
+"""Of a mean: less scatter than this is none. A figure without scatter, such as a declared cost, moved if it moved."""
+
 FIRST_DRAWS, WORTH_A_LOOK = 199, 0.1
 """Random divisions of a first look; only where its p-value is as small does a second look draw them all."""
 
@@ -74,6 +77,11 @@ class Watch(ABC):
     @abstractmethod
     def judge(self, alpha: float) -> Finding | None:
         """The newest `current_days` against the `reference_days` before; None while there are not as many."""
+
+    @property
+    @abstractmethod
+    def told(self) -> bool:
+        """Whether any remembered day holds a value: where none does, nothing is watched."""
 
     @abstractmethod
     def figures(self) -> dict[str, float]:
@@ -128,9 +136,11 @@ class MeanWatch(Watch):
         if len(days) < self.reference_days + self.current_days:
             return None
         before, after = estimate(days[: self.reference_days]), estimate(days[self.reference_days :])
-        parts = before.error**2, after.error**2
-        if not sum(parts) > 0:  # no values on two days, or no scatter at all
+        errors, least = (before.error, after.error), ROUNDING * max(abs(before.mean), abs(after.mean))
+        moves = sum(errors) > least or abs(after.mean - before.mean) > least
+        if not sum(errors) >= 0 or not moves:  # no values on two days, or all of them the same
             return None
+        parts = [max(each, least) ** 2 for each in errors]
         error = math.sqrt(sum(parts))
         freedom = sum(parts) ** 2 / (parts[0] ** 2 / (before.days - 1) + parts[1] ** 2 / (after.days - 1))
         t = (after.mean - before.mean) / error
@@ -145,6 +155,10 @@ class MeanWatch(Watch):
             after.values,
             distributions.smallest_shift(error, alpha, sides=sides, freedom=freedom),
         )
+
+    @property
+    def told(self) -> bool:
+        return any(count for count, _ in self._days.closed)
 
     def figures(self) -> dict[str, float]:
         days = self._days.closed
@@ -304,6 +318,10 @@ class CellWatch(Watch):
         if p_value <= WORTH_A_LOOK:
             p_value = chance(a, b, self._rng, self.draws)
         return Finding(0.0, found, found, p_value, int(before.sum()), int(after.sum()), smallest)
+
+    @property
+    def told(self) -> bool:
+        return bool(self._days.any())
 
     def figures(self) -> dict[str, float]:
         days, current = self._days, self.current_days

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,19 +28,7 @@ from perennial.agents.lifecycle.watches import (
 from perennial.agents.validation import number
 
 Latency = Callable[[Feedback], NDArray[Any]]
-"""Declared milliseconds (P,) of each page's decision: a cost model, never a clock, so that a run can be repeated."""
-
-
-@dataclass(frozen=True)
-class DeclaredLatency:
-    """So many milliseconds a page and a candidate."""
-
-    base_ms: float = 1.0
-    candidate_ms: float = 0.02
-
-    def __call__(self, pages: Feedback) -> NDArray[Any]:
-        """float64 (P,): milliseconds of each page's decision."""
-        return np.full(len(pages), self.base_ms + self.candidate_ms * pages.observations["candidates"].shape[1])
+"""Declared milliseconds (P,) of each page's decision, NaN where unknown: by a cost model, see `cost.VersionCosts`."""
 
 
 class Watchlist:
@@ -104,6 +91,11 @@ class Watchlist:
             if self._closed % self._spans["current_days"] == 0:
                 self.alerts = list(self._judge(tick))
 
+    @property
+    def unwatched(self) -> list[str]:
+        """Figures of which the remembered days tell nothing, so that no drift of them can be seen."""
+        return [watch.name for watch in self.watches if not watch.told]
+
     def figures(self) -> dict[str, float]:
         """All watched figures by name, as of the end of the last day."""
         return {name: value for watch in self.watches for name, value in watch.figures().items()}
@@ -140,7 +132,7 @@ class Watchlist:
         for category in range(self.spaces.n_categories):
             yield MeanWatch(f"ctr/category_{category}", self._clicks_in(category), "down", **spans)
         if (latency := self.latency) is not None:
-            yield MeanWatch("latency_ms", lambda s: (len(s.pages), _total(latency(s.pages))), "up", **spans)
+            yield MeanWatch("latency_ms", lambda s: _known(latency(s.pages)), "up", **spans)
         yield CalibrationWatch(**spans)
 
     def _clicks_in(self, category: int) -> Callable[[Step], tuple[int, float]]:
@@ -179,6 +171,11 @@ class Watchlist:
 
 def _clicks(clicked: NDArray[np.bool_]) -> tuple[int, float]:
     return clicked.size, float(clicked.sum())
+
+
+def _known(values: NDArray[Any]) -> tuple[int, float]:
+    told = values[~np.isnan(values)]
+    return len(told), _total(told)
 
 
 def _total(values: NDArray[Any]) -> float:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 from perennial.agents.base import Feedback
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.open_day import in_order
 from perennial.agents.lifecycle.tables import HOURS
 
 
@@ -70,13 +71,22 @@ class RecentAndLastYear(Window):
 
 
 class Fresh(Window):
-    """The open day's pages from hour `first_tick` on, with the extras their agent stored; what `update` is fed with."""
+    """The open day's pages from hour `first_tick` on, with the extras their agent stored; what `update` is fed with.
 
-    def __init__(self, first_tick: int) -> None:
-        self.first_tick = first_tick
+    ``owed_from``: the pages of committed days from this hour on come before them, as an update failed to learn them;
+    None: none does.
+    """
+
+    def __init__(self, first_tick: int, owed_from: int | None = None) -> None:
+        self.first_tick, self.owed_from = first_tick, owed_from
 
     def select(self, log: FeedbackLog, tick: int) -> Feedback:
-        return log.since(self.first_tick)
+        opened = tick // HOURS * HOURS
+        if self.owed_from is None or self.owed_from >= opened:
+            return log.since(self.first_tick)
+        owed = log.with_extras(log.between(self.owed_from, opened - 1))
+        both = Feedback.concatenate([owed, log.since(self.first_tick)])
+        return both.take(in_order(both))
 
     def labelled_from(self, offered: Feedback) -> int:
         """The window's first hour: a label told since the last update is handed over once, whatever pages there are."""

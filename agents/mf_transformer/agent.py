@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from perennial.agents.base import (
     Agent,
@@ -46,7 +47,8 @@ class MfTransformer(Agent):
     `fit` with start="cold" forgets and learns the window; with "warm" it adds the clicks later (by `tick`) than all
     remembered, moves the factors on by `warm_sweeps` (in the gift shop a sweep a night added nothing to what the free
     vectors per visitor learn by gradient) and takes a few steps on the window. `update` takes a few steps on the pages
-    it is given and leaves the factors alone. Budgets are counted in gradient steps, never in seconds.
+    it is given and leaves the factors alone. Budgets are counted in gradient steps, never in seconds. Decisions carry
+    the chance of a click on each slot shown as ``predicted_clicks`` float64 (B, K).
 
     Arguments
     ---------
@@ -157,10 +159,14 @@ class MfTransformer(Agent):
     def scores(self, observations: Observations, keys: Keys) -> NDArray[np.float32]:
         """float32 (B, M): logit of a click on each candidate in a slot of bias 0; with a reward head, what showing it
         there is expected to pay."""
+        return self._scored(observations, keys)[1]
+
+    def _scored(self, observations: Observations, keys: Keys) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """float32 (B, M) each: logits of a click in a slot of bias 0, and what is ranked by."""
         logits = serving.scores(self._tables, observations, keys)
         if self._worths is None:
-            return logits
-        return serving.scores(self._worths, observations, keys) / (1 + np.exp(-logits))
+            return logits, logits
+        return logits, serving.scores(self._worths, observations, keys) / (1 + np.exp(-logits))
 
     def gate(self, observations: Observations, keys: Keys) -> NDArray[np.float32]:
         """float32 (B,): weight of the taste part against the visit part, in (0, 1); 1/2 where there is no gate."""
@@ -170,13 +176,18 @@ class MfTransformer(Agent):
             return self.mixture.gate(self._weights, self._pages(observations, keys))[:, 0].numpy()
 
     def act(self, observations: Observations, keys: Keys) -> Decision:
-        scores = self.scores(observations, keys)
+        clicks, scores = self._scored(observations, keys)
         if self.temperature == 0.0:
             slates = top_k(scores, self.spaces.slate_size)
-            return Decision(slates, np.ones(slates.shape))
+            return Decision(slates, np.ones(slates.shape), self._foretold(clicks, slates))
         logits = scores.astype(np.float64) / self.temperature
         slates = draw_slates(logits, self.spaces.slate_size, self.rng)
-        return Decision(slates, slot_propensity(logits, slates))
+        return Decision(slates, slot_propensity(logits, slates), self._foretold(clicks, slates))
+
+    def _foretold(self, logits: NDArray[np.float32], slates: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
+        """The chance of a click on each slot shown, its bias included."""
+        shown = np.take_along_axis(logits, slates, axis=1) + self._weights["bias.slot"].numpy()
+        return {"predicted_clicks": expit(shown.astype(np.float64))}
 
     def slate_propensity(
         self, observations: Observations, keys: Keys, slates: NDArray[np.int32]

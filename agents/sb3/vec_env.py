@@ -19,8 +19,13 @@ class GymnasiumVecEnv(VecEnv):
     """A Gymnasium `VectorEnv` with same-step autoreset, seen as a stable-baselines3 `VecEnv`.
 
     Both restart an ended lane within the step that ended it and return the new episode's first observation. The last
-    observation travels as ``terminal_observation``, a cut by time as ``TimeLimit.truncated`` (the critic bootstraps
-    there), the finished episode's sum and length as ``episode``.
+    observation travels as ``terminal_observation``, the finished episode's sum and length as ``episode``.
+
+    ``TimeLimit.truncated`` tells the critic to bootstrap: only at a cut that the observation did not show coming, such
+    as a horizon. Where what is left is part of the state, as pages until the page limit are, the limit is an end like
+    any other, and what would lie behind it is no state that anybody could learn (Pardo et al. 2018, "Time limits in
+    reinforcement learning", sections 3 and 4). The env says so in ``metadata["limit_observed"]`` (default False). So
+    `learn` aims at what logged pages teach (`rollouts.Filled`, `off_policy.completion`).
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], reward_scale: float = 1.0) -> None:
@@ -35,6 +40,7 @@ class GymnasiumVecEnv(VecEnv):
                 "Build it with gymnasium.make_vec(..., autoreset_mode=AutoresetMode.SAME_STEP)."
             )
         self.env, self.reward_scale = env, reward_scale
+        self._limit_observed = bool(env.metadata.get("limit_observed", False))
         self._sums, self._lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, dtype=np.int64)
         self._start = time.time()
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -56,21 +62,22 @@ class GymnasiumVecEnv(VecEnv):
         self._sums += rewards
         self._lengths += 1
         lanes: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        self._close_episodes(np.flatnonzero(done), truncated & ~terminated, infos, lanes)
+        cut = np.zeros_like(done) if self._limit_observed else truncated & ~terminated
+        self._close_episodes(np.flatnonzero(done), cut, infos, lanes)
         return observations, (self.reward_scale * rewards).astype(np.float32), done, lanes
 
     def _close_episodes(
         self, ended: NDArray[np.int64], cut: NDArray[np.bool_], infos: Mapping[str, Any], lanes: list[dict[str, Any]]
     ) -> None:
-        """Write into `lanes` what stable-baselines3 wants to know of those that `ended`; `cut`: by time."""
+        """Write into `lanes` what stable-baselines3 wants to know of those that `ended`; `cut`: it would go on."""
         if not len(ended):
             return
         passed = time.time() - self._start
         sums, lengths, cuts = self._sums[ended], self._lengths[ended].tolist(), cut[ended].tolist()
-        for lane, total, length, by_time in zip(ended.tolist(), sums, lengths, cuts, strict=True):
+        for lane, total, length, goes_on in zip(ended.tolist(), sums, lengths, cuts, strict=True):
             lanes[lane] = {
                 "terminal_observation": lane_of(infos["final_obs"], lane),
-                "TimeLimit.truncated": by_time,
+                "TimeLimit.truncated": goes_on,
                 "episode": {"r": total, "l": length, "t": passed},
             }
         self._sums[ended], self._lengths[ended] = 0.0, 0

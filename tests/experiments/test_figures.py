@@ -49,3 +49,10 @@ def test_picture_names_every_arm_and_is_the_same_bytes_twice(tmp_path: Path) -> 
     assert all(f">{word}<" in svg for word in ("new", "old", "Season", "Twin"))
     assert written[0][0].read_bytes() == written[1][0].read_bytes()
     assert written[0][1].stat().st_size > 5_000
+
+
+def test_without_a_family_the_picture_is_one_row() -> None:
+    results = [run(arm, "seasonal", clicks) for arm, clicks in (("old", 10), ("new", 12))]
+    figure = figures.season_picture(results, [figures.Panel("Season", "seasonal", ["old", "new"])], "old", [])
+    assert len(figure.axes) == 1
+    assert {text.get_text() for text in figure.axes[0].texts} == {"old", "new"}

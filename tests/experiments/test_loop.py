@@ -5,10 +5,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from perennial.agents.base import Spaces
-from perennial.agents.lifecycle.decisions import Audit
-from perennial.agents.lifecycle.detectors import PageHinkley
+from perennial.agents.base import Agent, Decision, Spaces, top_k
+from perennial.agents.lifecycle.decisions import Audit, ValidationRecord
+from perennial.agents.lifecycle.detectors import Cusum, PageHinkley
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.guardrails import LatencyGuardrail
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment, ImmediateRollout
 from perennial.agents.lifecycle.rollouts import Canary
@@ -16,7 +17,7 @@ from perennial.agents.lifecycle.sequential import Mixture
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob
 from perennial.agents.lifecycle.triggers import Drift, Never, Schedule
-from perennial.agents.lifecycle.validation import OffPolicyValidation
+from perennial.agents.lifecycle.validation import OffPolicyValidation, Validation
 from perennial.agents.lifecycle.windows import LastDays
 from perennial.agents.popular import Popular
 from perennial.envs import World
@@ -167,7 +168,7 @@ def test_everything_served_is_logged_and_scored(tmp_path):
     assert running.scorer.potential == sum(tick % 5 + 1 for tick in range(48))
     conversions = pl.read_delta(str(tmp_path / "run" / "log" / "conversions"))
     assert len(conversions) == int(running.log.read(0, 1).purchased.sum()) > 0
-    assert len(running.timings.seconds["decision"]) == running.world.calls.count("observe")
+    assert running.timings.summary()["decision"]["count"] == running.world.calls.count("observe")
     assert running.timings.summary()["commit"]["count"] == 2
 
 
@@ -214,6 +215,49 @@ def test_drift_is_answered_in_the_hour_it_is_seen(tmp_path):
     assert fired["score"] > fired["threshold"] == 5.0
     (trained,) = decisions(tmp_path / "run", "training")
     assert (trained["tick"], trained["reason"]) == (49, "drift of first_page_ctr")
+
+
+class Strict(Validation):
+    """Refuses everything before some hour."""
+
+    def __init__(self, until):
+        self.until = until
+
+    def judge(self, case, log):
+        verdict = "fail" if case.tick < self.until else "pass"
+        return ValidationRecord(case.tick, "Strict", 0, case.version, verdict, "", 1, 0, case.tick, "", 0.0)
+
+
+@pytest.mark.parametrize("fault", ["failed", "refused"])
+def test_an_alarm_whose_fit_came_to_nothing_is_answered_the_next_day(tmp_path, fault):
+    """CUSUM has learned the stream after the drift by then, and would never tell of it again."""
+    drift = Drift(Cusum("down", 0.5, 5.0, warmup=60), cooldown_days=30)
+    validation = Strict(until=96) if fault == "refused" else None
+    strategy = Strategy(drift, LastDays(1), Never(), ImmediateRollout(), validation=validation)
+    running = loop(tmp_path / "run", strategy, world=Stall(liked_until=72))
+    fates = iter([("fit",)] if fault == "failed" else [])
+    running.training.build = lambda: Learner(next(fates, ()))
+    running.run(0, 143)
+    first, second = decisions(tmp_path / "run", "training")
+    assert 72 <= first["tick"] == second["tick"] - 24
+    assert [first["verdict"], second["verdict"]] == ["failed" if fault == "failed" else "trained", "trained"]
+    assert second["reason"] == first["reason"] + ", again"
+    assert [line["tick"] for line in decisions(tmp_path / "run", "rollout")] == [second["tick"]]
+
+
+def test_the_pages_of_a_failed_update_are_learned_by_the_next(tmp_path):
+    strategy = Strategy(Never(), LastDays(1), Schedule(hours=12), ImmediateRollout())
+    running = loop(tmp_path / "run", strategy)
+    champion = running.deployment.champion
+    champion.broken = {"update"}
+    running.run(0, 47, lambda day: setattr(champion, "broken", frozenset()))
+    lines = decisions(tmp_path / "run", "training")
+    assert [(line["tick"], line["verdict"]) for line in lines] == [
+        (11, "failed"), (23, "failed"), (35, "trained"), (47, "trained"),
+    ]  # fmt: skip
+    assert lines[2]["rows"] == len(running.log.between(0, 35))
+    assert lines[3]["rows"] == len(running.log.between(36, 47))
+    assert champion.clicks.sum() == running.log.read(0, 1).clicked.sum() > 0
 
 
 def test_the_shop_itself_goes_round(tmp_path):
@@ -274,6 +318,92 @@ def test_a_candidate_is_validated_then_served_to_some_and_the_trail_says_so(tmp_
     shares = [(served.version[served.keys.tick // 24 == start + day] == 2).mean() for day in range(2)]
     assert shares[0] == 0.0
     assert 0.05 < shares[1] < 0.6
+
+
+class Fated(Agent):
+    """Ranks items by weights of its own, `fate` being what is wrong with whatever `fit` makes of it."""
+
+    def __init__(self, fate):
+        self.fate, self.broken = fate, ""
+
+    def begin(self, items, spaces, seed):
+        super().begin(items, spaces, seed)
+        self.weights = np.arange(spaces.n_items, dtype=np.float64)
+
+    def act(self, observations, keys):
+        if self.broken == "raising":
+            raise RuntimeError("out of memory")
+        scores = self.weights[observations["candidates"]]
+        slates = top_k(np.zeros_like(scores) if self.broken == "constant" else scores, self.spaces.slate_size)
+        if self.broken == "too many":
+            slates = np.repeat(slates, 2, axis=1)
+        slates = slates + np.int32(self.spaces.n_candidates * (self.broken == "out of range"))
+        return Decision(slates, np.ones(slates.shape))
+
+    def fit(self, window, start="warm"):
+        self.weights, self.broken = self.rng.normal(size=len(self.weights)), self.fate
+        if self.fate == "NaN":
+            self.weights[3] = np.nan
+        if self.fate == "slow":
+            self.latency_ms = 31.0
+        return {}
+
+    def state(self):
+        return {"weights": self.weights.copy()}
+
+    def restore(self, state):
+        self.weights = state["weights"].copy()
+
+
+class LongAgo(LastDays):
+    """A window that ends days before today, as if a feed had stopped."""
+
+    def select(self, log, tick):
+        return super().select(log, tick - 96)
+
+
+@pytest.mark.parametrize(
+    ("fate", "decision", "reason"),
+    [
+        ("raising", "validation", "fails: RuntimeError: out of memory"),
+        ("out of range", "validation", "fails: ValueError: 'slates' must lie in [0, 50)"),
+        ("too many", "validation", "fails: ValueError: 'slates' must hold 10 slots a page. Got 20."),
+        ("constant", "rollout", "constant: the same slots on every page"),
+        ("NaN", "rollout", "not a number: weights"),
+        ("stale", "rollout", "stale: it learned until hour"),
+        ("slow", "rollout", "too slow"),
+    ],
+)
+def test_a_broken_candidate_is_refused_under_a_validation_too_and_the_run_goes_on(tmp_path, fate, decision, reason):
+    world = World(seed=1, n_users=200, n_items=150, visits_per_day=60)
+    spaces, start = Spaces(**world.sizes), world.day_of("2019-09-01")
+    guards = [LatencyGuardrail(max_ms=30.0)]
+    rollout = Canary((0.3, 0.6), (0.9, 0.8), sequence=Mixture(horizon=500, min_users=5), guardrails=guards)
+    validation = OffPolicyValidation(days=2, matured_hours=0, held_out=0.5, margin=1.0, slice_margin=1.0)
+    window, schedule = (LongAgo if fate == "stale" else LastDays)(2), Schedule(days=5)
+    strategy = Strategy(schedule, window, Never(), rollout, "cold", step_hours=24, validation=validation)
+    training = TrainingJob(lambda: Fated(fate), world.items, spaces)
+    first = start + -(start + 1) % 5 - 4  # the fifth day is the one on which the schedule fires
+    registry = Registry(tmp_path / "registry", "test", 0)
+    running = Loop(
+        world,
+        Deployment(training.fresh(), rollout, registry, 0.1, tick=first * 24 - 1),
+        strategy,
+        training,
+        FeedbackLog(tmp_path / "log", spaces),
+        audit=Audit(tmp_path / "decisions.jsonl"),
+    )
+    running.run(first * 24, (first + 7) * 24 - 1)
+    (trained,) = decisions(tmp_path, "training")
+    assert (trained["verdict"], trained["tick"]) == ("trained", (first + 5) * 24 - 1)
+    (judged,) = decisions(tmp_path, "validation")
+    assert judged["rows"] > 100
+    refused = [*([judged] if judged["verdict"] == "fail" else []), *decisions(tmp_path, "rollout")]
+    assert [(line["decision"], line["verdict"]) for line in refused] == [
+        (decision, "fail" if decision == "validation" else "rollback")
+    ]
+    assert refused[0]["reason"].startswith(reason)
+    assert set(running.log.read(first, first + 6).version.tolist()) == {1}
 
 
 def test_whole_days_are_asked_for(tmp_path):

@@ -179,15 +179,21 @@ def coverage_at_the_floor(shop: LoggedShop, count: int) -> dict[str, Told]:
 
 
 def held_to(found: dict[str, Told], low: float, high: float) -> None:
-    """What the gate would believe covers as it says; bounds cover at least so often."""
+    """What the gate would believe covers as it says.
+
+    Bounds cover more often, and so do values of policies close to the one that served, if that is known: intervals
+    allow for other visitors than those logged, who then make up most of their width.
+    """
     believed = {name: told.covers for name, told in found.items() if told.size >= ENOUGH}
-    points = {name: share for name, share in believed.items() if not name.startswith("bounds")}
+    points = {name: share for name, share in believed.items() if "unknown" in name or "popular" in name}
+    points = {name: share for name, share in points.items() if not name.startswith("bounds")}
     assert len(points) >= 6
     assert all(low <= share <= high for share in points.values()), points
     assert all(share >= low for share in believed.values()), believed
     assert min(told.covers for told in found.values() if told.size < ENOUGH) < low  # the rule is needed
 
 
+@pytest.mark.timeout(300)
 def test_intervals_cover_at_the_shops_floor_in_a_few_repetitions():
     """A quarter of the shop, one week. As above: intervals that cover 95 % would fail this once in a thousand times."""
     shop, count = logged_shop.logged_shop(1200), 24
@@ -199,6 +205,7 @@ def test_intervals_cover_at_the_shops_floor_in_a_few_repetitions():
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_intervals_cover_at_the_shops_floor():
-    found = coverage_at_the_floor(logged_shop.logged_shop(4000), 1000)
+    """Half the shop, one week."""
+    found = coverage_at_the_floor(logged_shop.logged_shop(2400), 1000)
     print("\n".join(f"{name}: covers {told.covers:.1%}, size {told.size:.0f}" for name, told in found.items()))
     held_to(found, 0.92, 0.98)

@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 from perennial.agents.lifecycle.detectors.base import Detector
 from perennial.agents.lifecycle.tables import HOURS
-from perennial.agents.validation import whole
+from perennial.agents.validation import number, whole
 
 YEAR_DAYS = 365.25
+GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
+"""Its multiples, less their whole parts, spread most evenly over [0, 1)."""
+ROUNDING = 1e-9
+"""Of a step: a value on the grid stays there."""
 
 
 class Wrapper(Detector):
@@ -79,22 +83,28 @@ class Deseasonalised(Wrapper):
     from drift. The level stays in; judging it is the inner detector's part, which starts afresh with each new model,
     while the course is kept.
 
-    For detectors of means. A test of shape (KS, PSI) takes the ties of two days, moved apart by their courses, for a
-    difference: Kolmogorov-Smirnov's false alarms rise to 2.6 times its budget on clicks per page.
+    A stream of few distinct values, such as clicks per slot, needs a `step` if a test of shape (KS, PSI) watches it:
+    that takes the ties of two days, moved apart by the least difference of their courses, for two distributions. What
+    is left is then rounded to a whole step, up as often as the mean asks for (stochastic rounding, Forsythe 1950), in
+    turns of Weyl's sequence (1916) instead of at random, so that the same stream leaves the same.
 
     Arguments:
         detector: what watches the rest.
         history_days: days of the stream before it does.
         harmonics: of the year.
         weekly: harmonics of the week, up to 3.
+        step: between two neighbouring values of the stream; 0: what is left is handed on as it is.
     """
 
-    def __init__(self, detector: Detector, history_days: int = 365, harmonics: int = 4, weekly: int = 3) -> None:
+    def __init__(
+        self, detector: Detector, history_days: int = 365, harmonics: int = 4, weekly: int = 3, step: float = 0.0
+    ) -> None:
         super().__init__(detector)
         self.history_days = whole("history_days", history_days, 1)
         self.harmonics, self.weekly = whole("harmonics", harmonics, 1), whole("weekly", weekly, 0)
         if weekly > 3:
             raise ValueError(f"'weekly' must be at most 3, which any course of seven days needs. Got {weekly}.")
+        self.step, self._seen = number("step", step, 0.0), 0
         size = 1 + 2 * (harmonics + weekly)
         self._left, self._right = np.zeros((size, size)), np.zeros(size)
         self._day, self._first = -1, -1
@@ -112,9 +122,10 @@ class Deseasonalised(Wrapper):
         self.detector.at(tick)
 
     def update(self, x: float) -> None:
+        rest = self._rest(np.array([x]))
         self._take(x, 1)
         if self._heard:
-            self.detector.update(x - (self._off or 0.0))
+            self.detector.update(float(rest[0]))
 
     def first_alarm(self, values: NDArray[Any]) -> int | None:
         values = np.asarray(values, np.float64)
@@ -122,15 +133,23 @@ class Deseasonalised(Wrapper):
             self._take(float(values.sum()), len(values))
             return None
         self._heard = len(values) > 0
-        found = self.detector.first_alarm(values - self._off)
+        found = self.detector.first_alarm(self._rest(values))
         seen = values if found is None else values[: found + 1]
         self._take(float(seen.sum()), len(seen))
         return found
 
+    def _rest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The next values of the stream without the day's course, in whole steps where they come in steps."""
+        rest = values - (self._off or 0.0)
+        if self.step == 0.0:
+            return rest
+        places = (self._seen + np.arange(len(values))) * GOLDEN % 1.0
+        return self.step * np.floor(rest / self.step + places + ROUNDING)
+
     def _take(self, total: float, count: int) -> None:
         if self._day < 0:
             raise RuntimeError("Deseasonalised must know the day: call at(tick) before values are handed in.")
-        self._sum, self._count = self._sum + total, self._count + count
+        self._sum, self._count, self._seen = self._sum + total, self._count + count, self._seen + count
         self._heard = self._off is not None
 
     def _close(self) -> None:

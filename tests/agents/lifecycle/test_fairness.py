@@ -1,13 +1,18 @@
 import math
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+import perennial.conf
 from perennial.agents.base import Keys
 from perennial.agents.lifecycle.evidence import UserLedger
 from perennial.agents.lifecycle.fairness import (
+    AuditTables,
+    Exposures,
     FairnessGuardrail,
     FairnessReport,
     Tally,
@@ -15,6 +20,8 @@ from perennial.agents.lifecycle.fairness import (
     equalised_odds,
     exposure_weights,
     group_rates,
+    hiding,
+    moments_over_users,
 )
 from perennial.agents.lifecycle.rollout import Trial
 from perennial.agents.lifecycle.rollouts import ABTest
@@ -119,8 +126,8 @@ def test_a_group_served_worse_stops_a_candidate(likes, reason):
     assert reading.figures["group_0_high"] > 0
 
 
-def test_a_hidden_provider_stops_a_candidate():
-    rail, ledger = guardrail(min_pages=100), UserLedger()
+def test_a_hidden_provider_stops_a_candidate_once_enough_users_have_not_seen_it():
+    rail, ledger = guardrail(), UserLedger()
     pages, candidate = crowd(0, (0.5, 0.5))
     hidden = GOODS[pages.slate_items] == 2
     pages = replace(pages, slate_items=np.where(candidate[:, None] & hidden, 0, pages.slate_items).astype(np.int32))
@@ -129,9 +136,119 @@ def test_a_hidden_provider_stops_a_candidate():
     assert reading.reason == "hides a provider"
     assert reading.figures["exposure_min"] == 0.0
     assert reading.figures["exposure_min_champion"] > 0.5
-    few = guardrail(min_pages=100_000)
-    few.count(pages, candidate)
+    assert reading.figures["exposure_provider"] == 2
+    assert reading.figures["exposure_high"] <= 0.5
+    assert reading.figures["exposure_gap_high"] < 0.0
+    few = guardrail()
+    few.count(pages.take(np.arange(80)), candidate[:80])
+    assert few.read(ledger).figures["exposure_min"] == 0.0
     assert few.read(ledger).reason == ""
+
+
+def test_a_provider_that_neither_shows_is_not_hidden_by_the_candidate():
+    rail = guardrail()
+    pages, candidate = crowd(0, (0.5, 0.5))
+    unseen = np.where(GOODS[pages.slate_items] == 2, 0, pages.slate_items).astype(np.int32)
+    rail.count(replace(pages, slate_items=unseen), candidate)
+    reading = rail.read(UserLedger())
+    assert (reading.reason, reading.figures["exposure_min"], reading.figures["exposure_min_champion"]) == ("", 0.0, 0.0)
+
+
+# -- providers, when both arms are one policy -------------------------------------------------------------------------
+
+PROVIDERS, OFFERED, SHOWN, SHOPPERS = 20, 50, 10, 300
+ZIPF = 1 / np.arange(1, PROVIDERS + 1) / (1 / np.arange(1, PROVIDERS + 1)).sum()
+
+
+def ranked(rng, liking, provider, users):
+    """A page of each of `users`: the best of 50 items drawn blindly, by what all like and what this visitor does."""
+    candidates = rng.integers(0, len(liking), (len(users), OFFERED)).astype(np.int32)
+    slates = np.argsort(-(liking[candidates] + rng.normal(size=candidates.shape)), axis=1)[:, :SHOWN].astype(np.int32)
+    page = wave(0, users.tolist())
+    nothing = np.zeros(slates.shape, np.bool_)
+    return replace(
+        page, keys=replace(page.keys, user_id=users.astype(np.int32)), observations={"candidates": candidates},
+        slates=slates, slate_items=np.take_along_axis(candidates, slates, axis=1), clicked=nothing, carted=nothing,
+        purchased=nothing, not_interested=nothing,
+    )  # fmt: skip
+
+
+def one_policy(seed, limit, looks=4, users=600):
+    """Whether a candidate that is the champion is stopped, looked at four times in 1,200 pages."""
+    rng = np.random.default_rng(seed)
+    provider = rng.choice(PROVIDERS, 2000, p=ZIPF)
+    liking = rng.normal(size=2000) + 0.3 * rng.normal(size=PROVIDERS)[provider]
+    rail, arm = FairnessGuardrail(min_exposure=limit), rng.random(users) < 0.5
+    rail.inform({"protected": np.zeros(users, np.int8), "provider": provider})
+    rail.begin(Trial(begun(SPACES), begun(SPACES), 2, 1, 0), 0.5, 0.05)
+    stopped = []
+    for _ in range(looks):
+        came = rng.integers(0, users, 300)
+        rail.count(ranked(rng, liking, provider, came), arm[came])
+        stopped.append(rail.read(UserLedger()).reason != "")
+    return any(stopped)
+
+
+def test_a_candidate_that_shows_what_the_champion_shows_hides_nobody():
+    """20 providers by Zipf's law, the least seen about half as often as it is on offer."""
+    stops = sum(one_policy(seed, limit=0.5) for seed in range(20))
+    assert stops <= 20 * 0.05 + 3 * math.sqrt(20 * 0.05 * 0.95)
+
+
+def looked_at(rng, repetitions, candidate, champion, looks=10, share=0.5, pages=0.5):
+    """Moments (R, looks, providers) of (candidate, champion), pages (R, looks) of both: ten daily looks at users who
+    come as unequally as they like, each with own tastes, whose arms have those exposure ratios by provider."""
+    users = (repetitions, 1, SHOPPERS, 1)
+    came = rng.poisson(pages * rng.gamma(0.5, 2.0, users), (repetitions, looks, SHOPPERS, 1))
+    arm, taste = rng.random(users) < share, rng.gamma(10, 0.1, (repetitions, 1, SHOPPERS, PROVIDERS))
+    ratio = np.where(arm, candidate, champion) * taste
+    seen = rng.poisson(came * SHOWN * ZIPF * ratio).cumsum(1) * (OFFERED / SHOWN)
+    offered = rng.poisson(came * OFFERED * ZIPF * np.ones_like(taste)).cumsum(1)
+    moments = [moments_over_users(seen * rows, offered * rows) for rows in (arm, ~arm)]
+    return *moments, came.cumsum(1).sum(axis=(2, 3))
+
+
+def stopped(moments, limit, alpha):
+    """Share of the repetitions in which one of the looks shows that the candidate hides a provider."""
+    candidate, champion, pages = moments
+    found = hiding(candidate, champion, limit, pages[..., None], alpha, 2000.0, 50)
+    return found.shown(limit).any(axis=(1, 2)).mean()
+
+
+@pytest.mark.parametrize("rare", [0.5, 1.0], ids=["one near the limit", "all near the limit"])
+def test_equal_arms_near_the_limit_are_stopped_in_no_more_than_alpha_of_cases(rare):
+    rng, alpha, repetitions = np.random.default_rng(8), 0.2, 200
+    ratios = np.where(np.arange(PROVIDERS) == PROVIDERS - 1, rare, 1.0)
+    moments = looked_at(rng, repetitions, ratios, ratios)
+    limit = rare + 0.02
+    assert stopped(moments, limit, alpha) <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / repetitions)
+    lowest, other = (np.nanmin(arm.ratio()[0], axis=2) for arm in moments[:2])
+    assert (lowest < np.minimum(limit, other)).any(axis=1).mean() > 0.5  # what point estimates would have stopped
+
+
+def test_the_rarest_provider_is_not_hidden_unseen():
+    """Of 1.4 % of the offers; champion at its due: none of it is found out, half of it at a limit of a half is not."""
+    rng, last = np.random.default_rng(9), np.arange(PROVIDERS) == PROVIDERS - 1
+    fair = np.ones(PROVIDERS)
+    assert stopped(looked_at(rng, 40, np.where(last, 0.0, fair), fair, pages=1.0), 0.5, 0.05) >= 0.9
+    assert stopped(looked_at(rng, 40, np.where(last, 0.5, fair), fair, pages=1.0), 0.5, 0.05) <= 0.1
+
+
+def test_users_sums_give_the_ratio_that_the_tally_gives():
+    tables = AuditTables(np.arange(2000) % 2, AUDIT["provider"])
+    pages, candidate = crowd(0, (0.5, 0.5))
+    tally, exposures = Tally(tables), Exposures(tables)
+    tally.add(pages.take(candidate))
+    exposures.add(pages, candidate)
+    np.testing.assert_allclose(exposures.moments()[0].ratio()[0], tally.exposure_ratios())
+    assert exposures.pages.tolist() == [1000, 1000]
+
+
+def test_the_class_and_the_canary_that_ships_have_the_same_limits():
+    node = yaml.safe_load((Path(perennial.conf.__file__).parent / "strategy" / "nightly_canary.yaml").read_text())
+    (shipped,) = [rail for rail in node["rollout"]["guardrails"] if rail["_target_"].endswith(".FairnessGuardrail")]
+    default = FairnessGuardrail()
+    assert (shipped["min_exposure"], shipped["max_loss"]) == (default.min_exposure, default.max_loss)
 
 
 def test_a_guardrail_without_tables_says_what_it_needs():

@@ -5,14 +5,15 @@ import polars as pl
 import pytest
 
 from perennial.agents.base import Agent, Decision, Feedback, Keys, top_k
+from perennial.agents.lifecycle.cost import DeclaredCost
 from perennial.agents.lifecycle.decisions import TrainingRecord
+from perennial.agents.lifecycle.fairness import FairnessGuardrail
 from perennial.agents.lifecycle.feedback import FeedbackLog
-from perennial.agents.lifecycle.guardrails import BounceGuardrail, DeclaredCost, Examination, LatencyGuardrail
-from perennial.agents.lifecycle.hashing import BUCKETS
+from perennial.agents.lifecycle.guardrails import BounceGuardrail, Examination, LatencyGuardrail
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.rollout import Deployment
 from perennial.agents.lifecycle.rollouts import ABTest, BlueGreen, Canary, Shadow
-from perennial.agents.lifecycle.sequential import Betting, Mixture
+from perennial.agents.lifecycle.sequential import Betting, Mixture, mixture_interval
 from perennial.agents.lifecycle.training import Trained
 from tests.agents.lifecycle.hand import SPACES, wave
 
@@ -328,6 +329,45 @@ def test_blue_green_switches_everybody_and_back(tmp_path):
     assert stage.records[-1].verdict == "promote"
 
 
+def test_blue_green_reads_the_clock_of_two_times(tmp_path):
+    """Three days of the champion's are no evidence on the candidate: its first day is judged as early as it is."""
+    stage = Stage(tmp_path, BlueGreen(72, 48, guardrails=[BounceGuardrail()]), visitors=400)
+    stage.propose(Ranker(0.5, seed=1))
+    stage.run(5)
+    assert (stage.records[-1].step, stage.records[-1].evidence["hours"]) == ("green", 24.0)
+    before, after = stage.records[-1].evidence["champion_users"], stage.records[-1].evidence["candidate_users"]
+    assert (before > 2 * after, after) == (True, 400)
+    evidence, rollout = stage.records[-1].evidence, stage.deployment.rollout
+    for name, prefix in (("clicks_per_visit", ""), ("bounce", "bounce_")):
+        arms = rollout._ledger.moments(name)
+        _, low, high = mixture_interval(*arms, 0.05 / 2, 5000.0, 50, together=False)
+        assert (evidence[f"{prefix}low"], evidence[f"{prefix}high"]) == (float(low), float(high))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: BlueGreen(guardrails=[BounceGuardrail(sequence=Betting())]),
+            "'guardrails' of a BlueGreen must be able to speak. Got BounceGuardrail with Betting, which needs users "
+            "dealt to both arms by lot; the arms here are two times: take a Mixture in its place",
+        ),
+        (
+            lambda: Shadow(guardrails=[BounceGuardrail(sequence=Betting())]),
+            "'guardrails' of a Shadow must be able to speak. Got BounceGuardrail with Betting, .* nobody meets it here",
+        ),
+        (
+            lambda: Shadow(guardrails=[LatencyGuardrail(), FairnessGuardrail()]),
+            "'guardrails' of a Shadow .* Got FairnessGuardrail, which needs visitors who meet the candidate; nobody",
+        ),
+        (lambda: BlueGreen(sequence=Betting()), "'sequence' of a BlueGreen .* Got Betting, which needs"),
+    ],
+)
+def test_what_could_never_speak_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_the_newest_waits_while_another_is_on_its_way(tmp_path):
     stage = Stage(tmp_path, ABTest(max_hours=48))
     versions = [stage.propose(Ranker(0.5, seed)) for seed in (1, 2, 3)]
@@ -356,11 +396,18 @@ def test_no_verdict_on_a_quiet_hour(tmp_path):
     assert stage.deployment.rollout.parts == 0
 
 
-def test_the_declared_cost_of_a_decision():
-    small, cost = Ranker(), DeclaredCost(base_ms=1.0, ms_per_million=1e6)
-    assert cost.of(small) == 1.0 + SPACES.n_items
-    assert cost.of(Ranker(broken="slow")) == 31.0
-    assert BUCKETS == 10_000
+def test_the_guardrail_and_the_pages_know_one_declared_cost(tmp_path):
+    stage = Stage(tmp_path, ABTest(max_hours=24, guardrails=[LatencyGuardrail(max_ms=30.0)]))
+    stage.propose(Ranker(0.5, 1))
+    judged = stage.run(2)[-1]
+    own = DeclaredCost().of(stage.champion)
+    assert judged.evidence["latency_ms"] == own
+    pages = wave(0, [1, 2, 3], version=np.array([1, 2, 3], np.int32))
+    np.testing.assert_array_equal(stage.deployment.latency(pages), [own, own, np.nan])  # nobody knows version 3
+    stage.propose(Ranker(0.5, 2, broken="slow"))
+    stage.run()
+    assert stage.records[-1].reason == "too slow"
+    assert stage.records[-1].evidence["latency_ms"] == stage.deployment.latency(pages)[2] == 31.0
 
 
 @pytest.mark.parametrize(

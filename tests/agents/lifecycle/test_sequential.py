@@ -11,6 +11,7 @@ from perennial.agents.lifecycle.sequential import (
     Mixture,
     assigned,
     bets,
+    clock,
     log_gains,
     mixture_boundary,
     mixture_interval,
@@ -66,6 +67,50 @@ def test_a_brownian_motion_crosses_almost_as_rarely_as_it_may_and_a_fixed_bounda
     naive = (np.abs(paths) >= 1.96 * np.sqrt(v)).any(axis=1).mean()
     assert 0.03 < crossed <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 8000)
     assert naive > 0.5
+
+
+def test_arms_that_are_two_times_are_judged_by_the_time_of_their_information():
+    """Ten million visits of the champion's first; then looks at ten to as many of an equal candidate's. By the sum of
+    both, time would hardly move while the difference is learned."""
+    rng, before = np.random.default_rng(6), 1e7
+    n = np.geomspace(10, before, 600)
+    steps = np.diff(n, prepend=0.0)
+    after = np.cumsum(rng.normal(size=(4000, len(n))) * np.sqrt(steps), axis=1)
+    candidate, champion = _unit_normals(after, n), _unit_normals(rng.normal(size=(4000, 1)) * before**0.5, before)
+    crossed = {}
+    for together in (False, True):
+        _, low, high = mixture_interval(candidate, champion, 0.05, before, 2, together)
+        crossed[together] = ((low >= 0) | (high <= 0)).any(axis=1).mean()
+    assert crossed[False] <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 4000) < crossed[True]
+
+
+def _unit_normals(y, n):
+    """Moments of `n` unit normals with sum `y`, each a user with one visit."""
+    n = np.broadcast_to(n, y.shape)
+    return Moments(n, y, n, y**2 / n + n - 1, y, n)
+
+
+def test_the_clock_by_hand():
+    """300 and 100 dealt by lot are 400; one after the other they know as much as 150 and 150, and nothing of nobody."""
+    three, one, none = (np.array(float(n)) for n in (300, 100, 0))
+    assert clock(three, one) == 400
+    assert clock(three, one, together=False) == 300
+    assert clock(none, three, together=False) == 0
+    np.testing.assert_allclose(clock(one, one, together=False), clock(one, one))
+
+
+def test_a_sequence_told_that_nobody_was_dealt_by_lot_takes_the_other_clock():
+    ledger = _ledger_of(np.arange(1000), np.arange(1000) < 100, (np.arange(1000) % 3 == 0).astype(float))
+    widths = {}
+    for share in (0.0, 0.5):
+        sequence = Mixture("bounce", horizon=1000)
+        sequence.begin(share, 0.05)
+        found = sequence.estimate(ledger)
+        widths[share] = found.high - found.low
+    candidate, champion = ledger.moments("bounce")
+    spread = 2 * math.sqrt(candidate.ratio()[1] + champion.ratio()[1])
+    assert widths[0.5] == pytest.approx(spread * standard_errors(1000, 1000, 0.05))
+    assert widths[0.0] == pytest.approx(spread * standard_errors(360, 1000, 0.05))
 
 
 def test_ratio_and_its_variance_by_hand():

@@ -56,10 +56,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     words = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     words += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.sqlite'}"]
     words += ["--artifacts-destination", str(folder / "artifacts")]
-    silent = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "server", *words]
     with (folder / "said").open("wb") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=silent, cwd=folder, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=said, stderr=said, env=os.environ | quiet, cwd=folder, start_new_session=True
+        )
     try:
         wait_for(f"{address}/health", process, folder / "said")
         yield address
@@ -208,6 +210,12 @@ def test_a_server_keeps_the_files_and_leaves_none_with_the_run(server: str, tmp_
     fresh = begun(SPACES, seed=9)
     assert again.load(fresh, 2).version == again.resolve("champion") == 2
     assert fresh.clicks.tolist() == agent(2).clicks.tolist()
+
+
+def test_a_server_that_does_not_answer_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'uri' must be the address of an MLflow server that runs. Got http://127"):
+        served_shelf(tmp_path, f"http://127.0.0.1:{free_port()}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_mlflow_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

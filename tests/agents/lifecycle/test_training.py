@@ -41,6 +41,22 @@ def test_windows_select_what_they_say(log):
         LastDays(0)
 
 
+def test_what_a_failed_update_owes_comes_before_the_open_days_pages(tmp_path):
+    log = FeedbackLog(tmp_path, SPACES, stored=("log_prob",))
+    for tick in (5, 20, 30, 47):
+        log.append(wave(tick, [tick]))
+        log.close(tick)
+        if tick % 24 > 12:
+            log.commit(tick // 24)
+    log.append(wave(50, [50]))
+    log.close(50)
+    taken = {window: window.select(log, 50) for window in (Fresh(20), Fresh(20, 20), Fresh(20, 30), Fresh(48, 48))}
+    assert [pages.keys.visit.tolist() for pages in taken.values()] == [[50], [20, 30, 47, 50], [30, 47, 50], [50]]
+    for pages in taken.values():  # with what its agent noted, bit for bit
+        noted = [wave(tick, [tick]).extras["log_prob"][0] for tick in pages.keys.tick.tolist()]
+        np.testing.assert_array_equal(pages.extras["log_prob"], noted)
+
+
 def test_a_fit_makes_a_candidate_and_only_reads_the_champion(log):
     champion = begun(SPACES, seed=4)
     before = copied(champion)

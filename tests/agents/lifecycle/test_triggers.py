@@ -30,6 +30,7 @@ from perennial.agents.lifecycle.triggers import (
     Notice,
     Performance,
     Schedule,
+    Standing,
     Trigger,
     Volume,
 )
@@ -54,6 +55,46 @@ def firing(
 
 def drift(cooldown_days: float = 0) -> Drift:
     return Drift(PageHinkley("down", delta=0.0, threshold=4.0, min_instances=20), cooldown_days=cooldown_days)
+
+
+def answered(standing: Standing, outcomes: list[bool], clicks_at: dict[int, int], ticks: int = 240) -> list[int]:
+    """As `firing`, where what is ordered comes to something or not as `outcomes` say, and from then on always."""
+    monitor, fired, level, left = Monitor(), [], 2, list(outcomes)
+    for tick in range(ticks):
+        level = clicks_at.get(tick, level)
+        monitor.update(with_first_clicks(tick, list(range(tick * 10, tick * 10 + 10)), [level] * 10), tick)
+        record = standing.evaluate(monitor, tick)
+        if record.fired:
+            fired.append((tick, record.reason))
+            standing.settle(tick, record.reason, left.pop(0) if left else True)
+    return fired
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Cusum("down", 0.5, 10.0, warmup=80),
+        lambda: KsWindows("down", 0.01, 40, 20),
+        lambda: PsiWindows([0.25, 0.75], "down", 0.01, 40, 20),
+    ],
+)
+def test_an_alarm_that_came_to_nothing_stands_though_the_detector_has_learned_the_new_level(make):
+    seen, why = firing(Drift(make(), cooldown_days=3), {100: 1})[0], "drift of first_page_ctr"
+    for outcomes, hours in (([], [0]), ([False], [0, 24]), ([False, False, False], [0, 24, 48, 72])):
+        found = answered(Standing(Drift(make(), cooldown_days=3), 24), outcomes, {100: 1})
+        assert found == [(seen + h, why if h == 0 else f"{why}, again") for h in hours]
+
+
+def test_an_order_that_stands_is_given_again_after_its_hours_and_no_sooner():
+    assert answered(Standing(Volume(100), 24), [False, True], {}, 50) == [
+        (9, "volume"),
+        (33, "volume, again"),
+        (43, "volume"),
+    ]
+    daily = answered(Standing(Schedule(days=1), 36), [False, False], {}, 80)
+    assert [tick for tick, _ in daily] == [23, 47, 71]  # a schedule comes round by itself
+    both = answered(Standing(AnyOf([Schedule(days=3), drift()]), 24), [False], {100: 1}, 140)
+    assert [tick for tick, _ in both] == [71, 95, 100]
 
 
 def test_never_and_no_detector_never_fire():

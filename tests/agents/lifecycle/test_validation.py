@@ -170,6 +170,49 @@ def test_a_refit_that_swaps_little_passes_without_exploration(shop, tmp_path):
     assert silent.verdict == "insufficient evidence"
 
 
+class Failing(Informed):
+    """Raises where asked to, half-way, when its own state has moved already."""
+
+    def __init__(self, shop, where):
+        super().__init__(shop, everybody)
+        self.where, self.moved = where, np.zeros(1)
+
+    def act(self, observations, keys):
+        self.moved += 1
+        if self.where == "act":
+            raise RuntimeError("out of memory")
+        return super().act(observations, keys)
+
+    def slate_propensity(self, observations, keys, slates):
+        raise RuntimeError("no propensity")
+
+    def state(self):
+        return {"moved": self.moved.copy()}
+
+    def restore(self, state):
+        self.moved = state["moved"].copy()
+
+
+@pytest.mark.parametrize(
+    ("where", "form", "reason"),
+    [
+        ("act", "position", "fails: RuntimeError: out of memory"),
+        ("propensity", "cascade", "fails: RuntimeError: no propensity"),
+    ],
+)
+def test_a_candidate_that_raises_fails_and_is_left_where_it_stood(shop, good_log, where, form, reason):
+    candidate = Failing(shop, where)
+    record = gate(form=form).judge(case(shop, candidate, Informed(shop)), good_log)
+    assert (record.verdict, record.reason, record.rows) == ("fail", reason, DAYS * 24 * BATCH)
+    assert not gate().admits(record)
+    np.testing.assert_array_equal(candidate.moved, 0)
+
+
+def test_a_champion_that_raises_is_a_fault_of_the_run(shop, good_log):
+    with pytest.raises(RuntimeError, match="out of memory"):
+        gate().judge(case(shop, Informed(shop), Failing(shop, "act")), good_log)
+
+
 def test_slices_are_what_they_say():
     saturday = 24  # 2010-01-02
     first, later = wave(saturday, [1, 2]), wave(saturday + 48, [1, 2], page=1)

@@ -62,6 +62,13 @@ def test_nothing_is_judged_before_both_spans_are_there_or_where_nothing_varies()
     assert fed(MeanWatch("ctr", clicks, "down", 4, 3), [20, 22] * 4).judge(0.01) is not None
 
 
+def test_a_figure_without_scatter_moved_if_it_moved():
+    found = fed(MeanWatch("ctr", clicks, "down", 4, 3), [20] * 4 + [19] * 3).judge(0.01)
+    assert (found.reference, found.current, found.reference_values) == (0.5, 0.475, 160)
+    assert found.p_value < 1e-9
+    assert fed(MeanWatch("ctr", clicks, "down", 4, 3), [20] * 4 + [21] * 3).judge(0.01).p_value > 0.99
+
+
 def test_coverage_and_concentration_are_of_whole_days():
     watch = DailyWatch("coverage", SPACES.n_items, coverage, "down", 2, 2)
     items = np.array([[0, 1], [2, 3]], np.int32)

@@ -58,6 +58,18 @@ def test_an_environment_of_other_actions_is_refused() -> None:
         agent.learn(shop(action="scores"), 100)
 
 
+@pytest.mark.parametrize(("episode", "bootstraps"), [("visit", False), ("horizon", True), ("user", True)])
+def test_the_critic_looks_beyond_a_horizon_and_not_beyond_the_page_limit(episode: str, bootstraps: bool) -> None:
+    env = shop(episode=episode, episode_days=1, page_limit=2, visits_per_day=40)
+    assert env.metadata["limit_observed"] is not bootstraps
+    act = np.zeros((8, 4), np.int64)
+    assert any(env.step(act)[3].any() for _ in range(40))
+    lanes = GymnasiumVecEnv(env)
+    lanes.reset()
+    ended = [info for _ in range(40) for info in lanes.step(act)[3] if info]
+    assert any(info["TimeLimit.truncated"] for info in ended) == bootstraps
+
+
 @pytest.mark.parametrize(("learner", "action"), [(PPO, "scores"), (A2C, "category"), (DQN, "category")])
 def test_multi_input_policy_takes_the_item_embeddings(learner: Any, action: str) -> None:
     """stable-baselines3's own MultiInputPolicy on dict observations, with our extractor or with its own."""

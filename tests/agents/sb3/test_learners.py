@@ -172,13 +172,17 @@ def replaying(agent: Any, positions: list[Any]) -> None:
     agent.model.train = placed
 
 
+limits = pytest.mark.parametrize("page_limit", [99, 3], ids=["visitors leave", "the page limit ends visits"])
+
+
+@limits
 @off_policy
-def test_off_policy_the_log_teaches_what_learn_would_to_the_bit(make: Make) -> None:
+def test_off_policy_the_log_teaches_what_learn_would_to_the_bit(make: Make, page_limit: int) -> None:
     """The log of a run of `learn`, with the generators' positions restored before each training."""
     shop = tiny_shop(slate_size=1)
-    shop.page_limit = 99
+    shop.page_limit = page_limit
     agent, reader, env, record = begun(make(), shop), begun(make(), shop), TinyEnv(shop, 1), Recorder()
-    agent.learn(env, ended_after(100, slate_size=1, multiple=8), record)
+    agent.learn(env, ended_after(100, page_limit, slate_size=1, multiple=8), record)
     started = agent.options["learning_starts"] // agent.options["train_freq"]
     replaying(reader, record.positions[started:])
     for feedback, action in zip(env.log, record.actions, strict=True):
@@ -187,15 +191,17 @@ def test_off_policy_the_log_teaches_what_learn_would_to_the_bit(make: Make) -> N
         else:
             stored = action.reshape(1, -1) if action.dtype.kind == "f" else action.reshape(1)
             reader.update(replace(feedback, extras={"action": stored}))
+    assert any(feedback.truncated[0] for feedback in env.log) == (page_limit == 3)
     assert reader.model._n_updates == agent.model._n_updates > 5
     assert_same(parameters(agent), parameters(reader))
 
 
+@limits
 @pytest.mark.parametrize("name", [name for name in ON if name in BY_LEARN and name != "meta_rl"])
-def test_on_policy_the_log_teaches_what_learn_would(name: str) -> None:
+def test_on_policy_the_log_teaches_what_learn_would(name: str, page_limit: int) -> None:
     """One round of `learn` that ends with a visit; advantages are summed in another order, so to rounding only."""
-    shop, steps = tiny_shop(), ended_after(60)
-    shop.page_limit = 99
+    shop, steps = tiny_shop(), ended_after(60, page_limit)
+    shop.page_limit = page_limit
 
     def make() -> Any:
         agent = FAST[name]()
@@ -208,6 +214,7 @@ def test_on_policy_the_log_teaches_what_learn_would(name: str) -> None:
     agent.learn(env, steps, record)
     replaying(reader, record.positions)
     log = Feedback.concatenate(env.log)
+    assert log.truncated.any() == (page_limit == 3)
     extras = record.extras | {"policy_version": np.ones(steps, np.int32)}
     if name == "recurrent_ppo":
         extras["memory"][log.keys.page == 0] = 0.0  # `learn` keeps what it then resets
@@ -225,13 +232,13 @@ def test_on_policy_the_log_teaches_what_learn_would(name: str) -> None:
     )
 
 
-def ended_after(steps: int, slate_size: int = 2, multiple: int = 1) -> int:
+def ended_after(steps: int, page_limit: int, slate_size: int = 2, multiple: int = 1) -> int:
     """The first multiple >= `steps` after which the tiny shop's only visit, whatever is shown, has just ended."""
     shop = tiny_shop(slate_size=slate_size)
-    shop.page_limit = 99
+    shop.page_limit = page_limit
     env, n = TinyEnv(shop, 1), 0
     env.reset()
-    while n < steps or n % multiple or not env.log[-1].terminated[0]:
+    while n < steps or n % multiple or not (env.log[-1].terminated[0] or env.log[-1].truncated[0]):
         env.step(np.arange(slate_size)[None])
         n += 1
     return n

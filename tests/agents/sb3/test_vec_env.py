@@ -72,6 +72,18 @@ def test_only_a_cut_that_is_no_end_counts_as_truncated() -> None:
     assert infos[1]["terminal_observation"]["count"].tolist() == [3]
 
 
+def test_a_limit_that_the_observation_shows_is_an_end() -> None:
+    envs, act = lanes(), np.zeros((3, 2), np.int64)
+    envs.metadata = {**envs.metadata, "limit_observed": True}
+    env = GymnasiumVecEnv(envs)
+    env.reset()
+    for _ in range(3):
+        _, _, done, infos = env.step(act)
+    assert done.tolist() == [False, True, True]
+    assert infos[1]["TimeLimit.truncated"] is False
+    assert infos[1]["episode"]["l"] == 3
+
+
 def test_ids_and_seeds_pass_unchanged() -> None:
     env = GymnasiumVecEnv(lanes())
     env.seed(11)

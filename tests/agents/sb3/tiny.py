@@ -36,7 +36,7 @@ def tiny_shop(seed: int = 0, slate_size: int = 2) -> ToyShop:
 class TinyEnv(VectorEnv[Any, Any, Any]):
     """The shop as a vector env with same-step autoreset; `log` keeps what happened, as a log would."""
 
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "limit_observed": True}
 
     def __init__(self, shop: ToyShop, num_envs: int = 8) -> None:
         self.shop, self.num_envs = shop, num_envs

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from perennial.agents.lifecycle.detectors import AlwaysDetector, Batched, Cusum, Deseasonalised
+from perennial.agents.lifecycle.detectors import AlwaysDetector, Batched, Cusum, Deseasonalised, KsWindows
 from tests.agents.lifecycle.detectors.streams import STEP_DOWN, alarms
 
 
@@ -76,6 +76,50 @@ def test_the_learned_course_is_the_true_one():
     detector = Deseasonalised(Ear())
     firing_days(detector, days(0, 1000, np.random.default_rng(4), course, noise=0.0))
     assert np.ptp(handed) < 1e-9
+
+
+def test_a_test_of_shape_keeps_its_rate_on_whole_steps_and_not_on_ties_moved_apart():
+    """Binomial clicks per slot, 60 visits a day, nothing drifts: the course that is taken off is noise."""
+
+    def clicks(seed):
+        rng = np.random.default_rng(seed)
+        return [(24 * day, rng.binomial(10, 0.2, 60) / 10) for day in range(600)]
+
+    def found(wrap):
+        return sum(len(firing_days(wrap(KsWindows("down", 0.1, 600, 240, 199)), clicks(seed))) for seed in range(4))
+
+    expected = found(lambda detector: detector) * (600 - 365) / 600
+    allowed = 3 * np.sqrt(expected)
+    assert abs(found(lambda detector: Deseasonalised(detector, step=0.1)) - expected) < allowed
+    assert found(lambda detector: Deseasonalised(detector)) > expected + allowed
+
+
+def test_whole_steps_keep_the_mean_and_do_not_depend_on_how_values_come():
+    class Ear(AlwaysDetector):
+        def __init__(self):
+            super().__init__()
+            self.heard = []
+
+        def update(self, x):
+            self.heard.append(x)
+
+    heard = []
+    for one_by_one in (False, True):
+        ear, rng = Ear(), np.random.default_rng(5)
+        detector = Deseasonalised(ear, step=0.1)
+        for day in range(450):
+            values = rng.binomial(10, 0.3 + 0.1 * np.sin(2 * np.pi * day / 365.25), 50) / 10
+            detector.at(24 * day)
+            if one_by_one:
+                for x in values:
+                    detector.update(x)
+            else:
+                detector.first_alarm(values)
+        heard.append(ear.heard)
+    assert heard[0] == heard[1]
+    assert len(heard[0]) == 85 * 50
+    assert len({round(10 * x, 6) for x in heard[0]}) <= 14
+    assert all(abs(10 * x - round(10 * x)) < 1e-6 for x in heard[0])
 
 
 def test_the_day_must_be_known():
