@@ -102,7 +102,7 @@ def account(records: Records, version: int) -> Account:
 def _row(records: Records, version: int) -> Version:
     found = [row for row in records.versions if row.version == version and row.revision == 0]
     if not found:
-        last = records.versions[-1].version
+        last = max((row.version for row in records.versions), default=0)
         raise ConfigurationError(f"'version' must be a registered one, 1 to {last}. Got {version}.")
     return found[0]
 

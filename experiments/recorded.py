@@ -2,13 +2,16 @@
 
 The log is that of `data.eshop_clothing_2008` (CC BY 4.0, https://doi.org/10.24432/C5QK7X): sessions of product clicks.
 It does not say what was shown, so a page is judged as next-click prediction is (test, then learn): the slot that holds
-the product clicked next is clicked, no other. Serving, log, monitor, triggers, training, registry and rollout are the
-ones that run in the simulated shops.
+the product clicked next is clicked, no other. Serving, log, monitor, watches, triggers, validation, training,
+registry, rollout and guardrails are those of the simulated shops. A person can be asked (``strategy=nightly_person``);
+the simulated reviewer cannot, for it knows a truth that no log holds. The fairness tables are what the log has in their
+place: visitors from abroad are the group, main categories the providers.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +25,21 @@ from numpy.typing import NDArray
 
 from perennial.agents.base import Spaces
 from perennial.agents.lifecycle.decisions import Audit
+from perennial.agents.lifecycle.fairness import FairnessReport
 from perennial.agents.lifecycle.feedback import FeedbackLog
+from perennial.agents.lifecycle.monitors import Monitor
 from perennial.agents.lifecycle.registry import Registry
+from perennial.agents.lifecycle.review_desk import PersonReviewer, give_desk
 from perennial.agents.lifecycle.rollout import Deployment
+from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob
+from perennial.agents.lifecycle.watchlist import DeclaredLatency, Watchlist
 from perennial.experiments import configuration, results, resuming, run
 from perennial.experiments.configuration import ConfigurationError
+from perennial.experiments.console import script
 from perennial.experiments.loop import Loop
 from perennial.experiments.metrics import HOURS
+from perennial.experiments.reviewers import SimulatedReviewer
 from perennial.experiments.threads import one_thread
 
 COLUMNS = ("year", "month", "day", "order", "country", "session_id", "main_category", "model", "colour", "price")
@@ -86,18 +96,33 @@ class RecordedShop:
         self.first_date = starts["date"].min()
         self.day = (starts["date"] - self.first_date).dt.total_days().to_numpy()
         self.home = (starts["country"] == HOME).to_numpy()
+        self.names: list[str] = products["model"].to_list()
         self.items = {
             "category": (products["main_category"].to_numpy() - 1).astype(np.int32),
             "price": products["price"].to_numpy().astype(np.float32),
             "features": np.eye(COLOURS, dtype=np.float32)[products["colour"].to_numpy() - 1],
         }
         n = len(products)
-        self.spaces = Spaces(n, len(starts), 4, n, SLATE, HISTORY, user_dim=2, page_dim=1, calendar_dim=8, notice_dim=1)
+        self.spaces = Spaces(n, len(starts), 4, n, SLATE, HISTORY, user_dim=2, page_dim=2, calendar_dim=8, notice_dim=1)
 
     @property
     def days(self) -> int:
         """Days from the first session to the last, both included."""
         return int(self.day.max()) + 1
+
+    @property
+    def audit_attributes(self) -> dict[str, NDArray[Any]]:
+        """``protected`` int8 (U,): 1 where a session came from abroad; ``provider`` int32 (N,): the main category.
+
+        They stand where a simulated shop has its audit tables; `World.audit_attributes`.
+        """
+        return {"protected": (~self.home).astype(np.int8), "provider": self.items["category"].copy()}
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """What a person may know of each product."""
+        category, price = self.items["category"] + 1, self.items["price"]
+        return {i: f"{name}, category {category[i]}, {price[i]:.0f} $" for i, name in enumerate(self.names)}
 
     def arrivals(self, tick: int, last: int) -> Sessions:
         """The sessions that begin in the hours `tick` to `last`."""
@@ -111,7 +136,10 @@ class RecordedShop:
         return {"visit": visits.active.copy(), "page": page, "user_id": user, "tick": tick}
 
     def observe(self, visits: Sessions) -> dict[str, NDArray[Any]]:
-        """Whether the visitor is at home, the products clicked so far, all products, the day of the week."""
+        """Whether the visitor is at home, the products clicked so far, all products, the day of the week.
+
+        The columns of ``page``: log(1 + page), and as in `perennial.envs.observations` this visit's clicks / 10.
+        """
         n, home = len(visits.active), self.home[visits.active]
         calendar = np.zeros((n, 8), np.float32)
         week = 2 * np.pi * (visits.tick // HOURS) / 7
@@ -120,7 +148,7 @@ class RecordedShop:
             "user": np.stack([home, ~home], axis=1).astype(np.float32),
             "history": self._history(visits),
             "candidates": np.tile(np.arange(self.spaces.n_items, dtype=np.int32), (n, 1)),
-            "page": np.full((n, 1), np.log1p(visits.page), np.float32),
+            "page": np.tile(np.array([np.log1p(visits.page), visits.page / 10], np.float32), (n, 1)),
             "calendar": calendar,
             "notice": np.zeros((n, 1), np.float32),
         }
@@ -144,21 +172,46 @@ class RecordedShop:
 def replay(shop: RecordedShop, settings: run.Run, folder: Path, days: int | None = None) -> Loop:
     """Live through the log with the agent, strategy, exploration and seed of `settings`; records go to `folder`."""
     agent = configuration.build(settings.agent, "agent")
-    strategy = configuration.build(settings.strategy, "strategy")
+    strategy = _strategy(settings, shop, folder)
     training = TrainingJob(partial(_again, settings), shop.items, shop.spaces, settings.seed)
     registry = Registry(folder / resuming.REGISTRY, results.code_digest(), settings.seed)
     agent.begin(shop.items, shop.spaces, settings.seed)
     deployment = Deployment(agent, strategy.rollout, registry, settings.window.exploration, settings.seed, -1)
     log = FeedbackLog(folder / resuming.LOG, shop.spaces, stored=agent.stored)
-    loop = Loop(shop, deployment, strategy, training, log, audit=Audit(folder / resuming.DECISIONS))
+    loop = Loop(
+        world=shop,
+        deployment=deployment,
+        strategy=strategy,
+        training=training,
+        log=log,
+        monitor=Monitor(watchlist=Watchlist(shop.items, shop.spaces, DeclaredLatency())),
+        audit=Audit(folder / resuming.DECISIONS),
+        fairness=FairnessReport(shop.audit_attributes),
+    )
     loop.run(0, (days or shop.days) * HOURS - 1)
     return loop
+
+
+def _strategy(settings: run.Run, shop: RecordedShop, folder: Path) -> Strategy:
+    """The strategy, told of the audit tables and given a desk if it asks a person; its labels lie there too."""
+    strategy: Strategy = configuration.build(settings.strategy, "strategy")
+    if isinstance(strategy.review.reviewer, SimulatedReviewer):
+        raise ConfigurationError(
+            "strategy.review.reviewer must be one who needs no simulated truth: a log holds none. Got "
+            "SimulatedReviewer. Choose strategy=nightly_person to be asked yourself, or a strategy without review."
+        )
+    strategy.rollout.inform(shop.audit_attributes)
+    give_desk(strategy.review, folder / resuming.REVIEW)
+    if isinstance(strategy.review.reviewer, PersonReviewer):
+        results.write_atomically(folder / resuming.REVIEW / resuming.LABELS, json.dumps(shop.labels, indent=1) + "\n")
+    return strategy
 
 
 def _again(settings: run.Run) -> Any:
     return configuration.build(settings.agent, "agent")
 
 
+@script("perennial-replay")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay a click log, and print how often the product clicked next was on the page, week by week."""
     one_thread()

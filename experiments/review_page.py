@@ -19,7 +19,8 @@ from perennial.agents.lifecycle.review_desk import Desk, Sheet
 from perennial.experiments import resuming
 from perennial.experiments.audit import when
 from perennial.experiments.configuration import ConfigurationError
-from perennial.experiments.run import Run, build_world, kept_in
+from perennial.experiments.console import script
+from perennial.experiments.run import Run, ask_trust, build_world, kept_in
 from perennial.experiments.threads import one_thread
 
 LOCALHOST, PORT = "127.0.0.1", 8765
@@ -161,21 +162,32 @@ def labels_of(run: Run) -> dict[int, str]:
     }
 
 
+def labels(folder: Path, trusted: Sequence[str] = ()) -> dict[int, str]:
+    """What the page calls each item of the run in `folder`: what lies on the desk, else what its shop says."""
+    kept = folder / resuming.REVIEW / resuming.LABELS
+    if kept.is_file():
+        return {int(item): str(label) for item, label in json.loads(kept.read_text(encoding="utf-8")).items()}
+    run = kept_in(folder, trusted)
+    if "review_desk" not in json.dumps(run.strategy):
+        raise ConfigurationError(
+            f"'run' must be a run that asks a person. Got {folder}. Start one with "
+            "perennial-run strategy=nightly_person, and open its page in a second terminal."
+        )
+    return labels_of(run)
+
+
+@script("perennial-review")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the questions of a run until interrupted."""
     one_thread()
     parser = argparse.ArgumentParser(prog="perennial-review", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a run with strategy=nightly_person, under way")
     parser.add_argument("--port", type=int, default=PORT, help=f"on {LOCALHOST}; 0 takes a free one")
+    ask_trust(parser)
     options = parser.parse_args(arguments)
     try:
-        run = kept_in(options.run)
-        if "review_desk" not in json.dumps(run.strategy):
-            raise ConfigurationError(
-                f"'run' must be a run that asks a person. Got {options.run}. Start one with "
-                "perennial-run strategy=nightly_person, and open its page in a second terminal."
-            )
-        server = ReviewServer(Desk(options.run / resuming.REVIEW), labels_of(run), options.port)
+        desk = Desk(options.run / resuming.REVIEW)
+        server = ReviewServer(desk, labels(options.run, options.trust), options.port)
     except (ConfigurationError, OSError, OverflowError) as error:
         print(f"perennial-review: {error}", file=sys.stderr)
         return 2
