@@ -33,7 +33,7 @@ from perennial.agents.lifecycle.review_desk import PersonReviewer, give_desk
 from perennial.agents.lifecycle.rollout import Deployment
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob
-from perennial.agents.lifecycle.watchlist import DeclaredLatency, Watchlist
+from perennial.agents.lifecycle.watchlist import Watchlist
 from perennial.experiments import configuration, results, resuming, run
 from perennial.experiments.configuration import ConfigurationError
 from perennial.experiments.console import script
@@ -184,7 +184,7 @@ def replay(shop: RecordedShop, settings: run.Run, folder: Path, days: int | None
         strategy=strategy,
         training=training,
         log=log,
-        monitor=Monitor(watchlist=Watchlist(shop.items, shop.spaces, DeclaredLatency())),
+        monitor=Monitor(watchlist=Watchlist(shop.items, shop.spaces, deployment.latency)),
         audit=Audit(folder / resuming.DECISIONS),
         fairness=FairnessReport(shop.audit_attributes),
     )
