@@ -38,6 +38,12 @@ def test_every_model_that_served_is_accounted_for(records: Records) -> None:
             assert exposure.users > 0
             assert (account.champion_from or 0) <= exposure.first_tick <= exposure.last_tick <= account.replaced_tick
     assert told[-1].replaced_by is None
+    updates = [line for line in records.trainings if line["kind"] == "update"]
+    assert [account.updates for account in told] == [sum(u["parent"] == v for u in updates) for v in versions]
+    registered = {(row.version, row.revision) for row in records.versions}
+    promoted = [line for line in records.lines if line["decision"] == "rollout" and line["verdict"] == "promote"]
+    assert registered >= {(line["parent"], line["model_revision"]) for line in promoted}
+    assert max(revision for _, revision in registered) > 1
 
 
 def test_a_model_trained_by_alarm_shows_the_evidence(records: Records) -> None:
