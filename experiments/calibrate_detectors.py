@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 BUDGET_DAYS = 90.0
 """Days between two false alarms."""
 
-TUNED, JUDGED, DAYS = range(1000, 1020), range(2000, 2060), 1095
+TUNED, JUDGED, DAYS = range(1000, 1060), range(2000, 2060), 1095
 """Seeds of the worlds a knob is set on and judged on, and days of each."""
 
 DROP = 0.1
@@ -145,7 +145,7 @@ def knob_at(setting: Setting, strict: float) -> float:
 
 
 def calibrated(setting: Setting, rate: Callable[[Setting], float], steps: int = 7, close: float = 0.04) -> Setting:
-    """The setting whose rate comes nearest to 1 on the tuning worlds; below it where the knob is too coarse.
+    """The setting whose rate comes nearest to 1 on the tuning worlds without passing it: a budget is a cap.
 
     Bisection on the logarithm of the strictness, from the value at hand.
     """
@@ -169,14 +169,12 @@ def calibrated(setting: Setting, rate: Callable[[Setting], float], steps: int = 
         low, high = (high, high * factor) if tighten else (low / factor, low)
         factor *= 1.2
     for _ in range(steps):
-        if min(abs(found - 1.0) for found in tried.values()) < close:
+        if any(1.0 - close < found <= 1.0 for found in tried.values()):
             break
         middle = math.sqrt(low * high)
         low, high = (middle, high) if ask(middle) > 1.0 else (low, middle)
-    below = {value: found for value, found in tried.items() if found <= 1.0 + close}
-    nearest = min(tried, key=lambda value: abs(tried[value] - 1.0))
-    if abs(tried[nearest] - 1.0) > TOLERANCE and below:
-        nearest = max(below, key=lambda value: below[value])
+    kept = {value: found for value, found in tried.items() if found <= 1.0}
+    nearest = max(kept, key=lambda value: kept[value]) if kept else min(tried, key=lambda value: tried[value])
     return setting.at(nearest)
 
 
