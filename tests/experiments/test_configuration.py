@@ -32,7 +32,7 @@ def plain(thing: Any) -> Any:
     """An object of ours as nested dicts of its attributes, so that two can be compared."""
     if type(thing).__module__.startswith("perennial."):
         return {"class": type(thing).__name__, **{key: plain(value) for key, value in vars(thing).items()}}
-    return thing
+    return {key: plain(value) for key, value in thing.items()} if isinstance(thing, dict) else thing
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_every_model_that_gave_way_is_registered_as_it_was(lived: run.Run) -> No
     assert registry.resolve("champion") == 3
     assert registry.resolve("challenger") is None
     registry.close()
-    updates = [audit.account(Records(lived.folder), version).updates for version in range(1, 4)]
+    updates = [audit.account(Records(lived.folder, ("tests",)), version).updates for version in range(1, 4)]
     assert updates == [line["model_revision"] for line in promotions.judged(lived.folder)] + [0]
     assert sum(updates) == len(trained(lived, "update"))
 
