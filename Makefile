@@ -12,7 +12,7 @@ help: ## Show this list
 demo: ## Set up, run the main job (the case study in the gift shop), say where its results are
 	$(SETUP) -- python -m perennial.experiments.demo $(ARGS)
 
-test: ## Set up, run the tests (under five minutes on two cores); ARGS="-k name" narrows them
+test: ## Set up, run the tests (some five minutes on two idle cores); ARGS="-k name" narrows them
 	$(SETUP) --extras dev -- python -m pytest -n $(WORKERS) $(ARGS)
 
 test-all: ## The tests with the slow ones as well
