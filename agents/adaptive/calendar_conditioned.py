@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.adaptive.keeping import an_agent
+from perennial.agents.adaptive.wrapping import Wrapping
 from perennial.agents.base import Agent, Decision, Feedback, Items, Keys, Observations, Spaces
 from perennial.agents.scores import Scorer, scorer
 from perennial.agents.validation import number, whole
@@ -17,7 +18,7 @@ from perennial.agents.validation import number, whole
 YEARS = 4  # the first columns of ``calendar``: sine and cosine of the year and of half a year
 
 
-class CalendarConditioned(Agent):
+class CalendarConditioned(Wrapping):
     """Lets `agent` see sine and cosine of the year (and of half a year) as attributes of every visitor.
 
     Whatever `agent` learns of attributes and items together (the taste part of ``mf_transformer``, a neural network)
@@ -46,10 +47,6 @@ class CalendarConditioned(Agent):
         super().begin(items, spaces, seed)
         self.agent.begin(items, replace(spaces, user_dim=spaces.user_dim + 2 * self.harmonics), seed)
 
-    def reseed(self, seed: int) -> None:
-        super().reseed(seed)
-        self.agent.reseed(seed)
-
     def dated(self, observations: Observations) -> dict[str, NDArray[Any]]:
         """The observations, with the date among the visitor's attributes."""
         date = np.float32(self.scale) * observations["calendar"][:, : 2 * self.harmonics]
@@ -68,14 +65,6 @@ class CalendarConditioned(Agent):
         """Those of the agent, for who asks how certain a decision is."""
         scores = scorer(self.agent)
         return None if scores is None else lambda observations, keys: scores(self.dated(observations), keys)
-
-    @property
-    def stored(self) -> tuple[str, ...]:
-        return self.agent.stored
-
-    @property
-    def on_policy(self) -> bool:
-        return self.agent.on_policy
 
     def recollect(self, pages: Feedback) -> None:
         self.agent.recollect(replace(pages, observations=self.dated(pages.observations)))

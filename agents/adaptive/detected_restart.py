@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.adaptive.keeping import an_agent, inside, taken_out
-from perennial.agents.base import Agent, Decision, Feedback, Items, Keys, Observations, Spaces
+from perennial.agents.adaptive.wrapping import Wrapping
+from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.lifecycle import snapshot
 from perennial.agents.lifecycle.detectors import Detector
-from perennial.agents.scores import Scorer, scorer
 from perennial.agents.validation import saved, whole
 
 
-class DetectedRestart(Agent):
+class DetectedRestart(Wrapping):
     """`agent` for a world that stands still, made fit for one that jumps: at each alarm it begins anew.
 
     Detection-augmented learning (Gerogiannis, Huang, Bose and Veeravalli 2025, "DAL: A practical prior-free black-box
@@ -53,39 +53,11 @@ class DetectedRestart(Agent):
         self._listen()
         self.open = np.zeros((2, spaces.n_categories), dtype=np.int64)
 
-    def reseed(self, seed: int) -> None:
-        super().reseed(seed)
-        self.agent.reseed(seed)
-
     def _listen(self) -> None:
         """New detectors, one for each category."""
         self.detectors = [copy.deepcopy(self.detector) for _ in range(self.spaces.n_categories)]
         for detector in self.detectors:
             detector.reset()
-
-    def act(self, observations: Observations, keys: Keys) -> Decision:
-        return self.agent.act(observations, keys)
-
-    def slate_propensity(
-        self, observations: Observations, keys: Keys, slates: NDArray[np.int32]
-    ) -> NDArray[np.float64]:
-        return self.agent.slate_propensity(observations, keys, slates)
-
-    @property
-    def scores(self) -> Scorer | None:
-        """Those of the agent in service, for who asks how certain a decision is."""
-        return scorer(self.agent)
-
-    @property
-    def stored(self) -> tuple[str, ...]:
-        return self.agent.stored
-
-    @property
-    def on_policy(self) -> bool:
-        return self.agent.on_policy
-
-    def recollect(self, pages: Feedback) -> None:
-        self.agent.recollect(pages)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 

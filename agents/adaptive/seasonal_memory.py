@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.agents.adaptive.keeping import State, an_agent, by_category, inside, taken_out
-from perennial.agents.base import Agent, Decision, Feedback, Items, Keys, Observations, Spaces
-from perennial.agents.scores import Scorer, scorer
+from perennial.agents.adaptive.wrapping import Wrapping
+from perennial.agents.base import Agent, Feedback, Items, Spaces
 from perennial.agents.validation import number, one_of, saved, whole
 
 Floats = NDArray[np.float64]
@@ -27,7 +27,7 @@ class Regime:
     model: State | None = None
 
 
-class SeasonalMemory(Agent):
+class SeasonalMemory(Wrapping):
     """`agent` with a memory of regimes: it goes on with the model that fits the latest feedback.
 
     A regime is known by which categories attract: the click rate of each relative to the rest, so that neither the
@@ -79,40 +79,12 @@ class SeasonalMemory(Agent):
         self.agent.begin(items, spaces, seed)
         self._forget()
 
-    def reseed(self, seed: int) -> None:
-        super().reseed(seed)
-        self.agent.reseed(seed)
-
     def _forget(self) -> None:
         none = np.zeros((2, self.spaces.n_categories))
         self.regimes, self.active, self.decisions = [Regime(none, 0)], 0, 0
         self.evidence = none.copy()
         self.since = np.full(1, -1, dtype=np.int64)  # the newest page that was judged
         self.last_tick = np.full(1, -1, dtype=np.int64)  # the newest page seen
-
-    def act(self, observations: Observations, keys: Keys) -> Decision:
-        return self.agent.act(observations, keys)
-
-    def slate_propensity(
-        self, observations: Observations, keys: Keys, slates: NDArray[np.int32]
-    ) -> NDArray[np.float64]:
-        return self.agent.slate_propensity(observations, keys, slates)
-
-    @property
-    def scores(self) -> Scorer | None:
-        """Those of the agent in service, for who asks how certain a decision is."""
-        return scorer(self.agent)
-
-    @property
-    def stored(self) -> tuple[str, ...]:
-        return self.agent.stored
-
-    @property
-    def on_policy(self) -> bool:
-        return self.agent.on_policy
-
-    def recollect(self, pages: Feedback) -> None:
-        self.agent.recollect(pages)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
