@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from perennial.experiments import configuration
-from perennial.experiments.configuration import ConfigurationError, Node
+from perennial.experiments.configuration import Node
 from perennial.experiments.console import script
 from perennial.experiments.run import WORLD_GETS, Experiment, Run, build_world
 from perennial.experiments.tables import Column, Table
@@ -200,18 +200,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     overrides = [f"world={options.world}", f"drift={options.drift}", *options.overrides]
-    try:
-        node = configuration.compose("config", overrides, WORLD_GETS).node
-        experiment = configuration.build(node["experiment"], "experiment")
-        settings, names = [node], ["as declared"]
-        for key, value in () if options.main_only else SETTINGS:
-            settings.append({**node, "world": {**node["world"], key: value}})
-            names.append(f"{key.replace('_', ' ')} {value:g}" if key == "channel" else f"CTR level x{value:g}")
-        for setting in settings:
-            build_world(setting, node["seed"])  # what is wrong shows before anything runs
-    except ConfigurationError as error:
-        print(f"perennial-headroom: {error}", file=sys.stderr)
-        return 2
+    node = configuration.compose("config", overrides, WORLD_GETS).node
+    experiment = configuration.build(node["experiment"], "experiment")
+    settings, names = [node], ["as declared"]
+    for key, value in () if options.main_only else SETTINGS:
+        settings.append({**node, "world": {**node["world"], key: value}})
+        names.append(f"{key.replace('_', ' ')} {value:g}" if key == "channel" else f"CTR level x{value:g}")
+    for setting in settings:
+        build_world(setting, node["seed"])  # what is wrong shows before anything runs
     console = Console(width=None if sys.stdout.isatty() else 180)
     found = measure(settings, experiment, node["seed"], options.workers)
     console.print(policy_table(found[0], f"Headroom of {options.world}, {options.drift}").rich())

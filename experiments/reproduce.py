@@ -29,6 +29,7 @@ from perennial.agents.lifecycle.windows import AllDays, Fresh, Past, Window
 from perennial.experiments import execution, results, resuming
 from perennial.experiments import run as runs
 from perennial.experiments.configuration import ConfigurationError
+from perennial.experiments.console import script
 from perennial.experiments.metrics import HOURS
 from perennial.experiments.threads import one_thread
 
@@ -159,6 +160,7 @@ def _file_hash(agent: Agent) -> str:
         return content_hash(file)
 
 
+@script("perennial-reproduce")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rebuild one version, or all of them, and say whether the bits are the recorded ones."""
     one_thread()
@@ -167,12 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("version", type=int, nargs="?", help="version to rebuild; none: all of them")
     runs.ask_trust(parser)
     options = parser.parse_args(arguments)
-    try:
-        records = Records(options.run, options.trust)
-        return _report(records, options.version)
-    except (ConfigurationError, *resuming.STOPPED) as error:
-        print(f"perennial-reproduce: {error}", file=sys.stderr)
-        return 2
+    return _report(Records(options.run, options.trust), options.version)
 
 
 def _report(records: Records, version: int | None) -> int:
