@@ -49,7 +49,7 @@ BRACKETS = 14
 TOLERANCE = 0.2
 """Share of the budget within which a rate must be possible."""
 
-CONF = Path(str(configuration.__file__)).parents[1] / "conf"
+CONF = configuration.CONF
 
 
 @dataclass(frozen=True)

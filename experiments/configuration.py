@@ -28,6 +28,9 @@ Node = dict[str, Any]
 """A resolved part of the configuration: plain dicts, lists and scalars."""
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+CONF = Path(__file__).parents[1] / "conf"
+"""Where the YAMLs lie that the tools write to."""
+
 VALUED = {"--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn"}
 """Hydra's flags that the next word belongs to."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from perennial.experiments.run import Run
 
-TUNED = Path(str(configuration.__file__)).parents[1] / "conf" / "agent" / "tuned"
+TUNED = configuration.CONF / "agent" / "tuned"
 
 Values = dict[str, float | int]
 """Options by their path below ``agent``: ``alpha``, or ``agent.alpha`` of an agent inside another."""
