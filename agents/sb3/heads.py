@@ -10,6 +10,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 SHARPNESS = 5.0  # how far apart scores must be for the higher one to be taken as shown and the lower as not
+START = -2.0  # logit of what a candidate is worth before anything is learned: 12 % of its slot's gain
 
 
 class KeepsIds(BaseModel):
@@ -108,9 +109,11 @@ class EvenSpread(nn.Module):
 class ScoredValue(nn.Module):
     """(B, 1): the value of the slate that the scores `a` put on top; input: features, then a, (B, M + width + M).
 
-    ``level(state) + sum_k gain_k sum_j P_kj u_j``, over slots k = 1..K; u_j is the extractor's own score of candidate
-    j, P_kj the relaxed answer to "is j the k-th of `a`", see `relaxed_ranks`. Every slot counts, as it does for the
-    reward: were it the top alone, nothing would teach the actor what to put beneath. Blind to the candidates' order.
+    ``level(state) + sum_k gain_k sum_j P_kj sigmoid(u_j + START)``, over slots k = 1..K; u_j is the extractor's own
+    score of candidate j, P_kj the relaxed answer to "is j the k-th of `a`", see `relaxed_ranks`. Every slot counts, as
+    it does for the reward: were it the top alone, nothing would teach the actor what to put beneath. A slot is worth
+    between nothing and its gain: were it unbounded, errors on slates that the log never shows would feed themselves
+    through the bootstrapped target (Fujimoto et al. 2019, arXiv:1812.02900). Blind to the candidates' order.
     """
 
     def __init__(self, n_candidates: int, width: int, slate_size: int) -> None:
@@ -122,7 +125,7 @@ class ScoredValue(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         worth, state = inputs[:, : self.n_candidates], inputs[:, self.n_candidates : -self.n_candidates]
         shown = relaxed_ranks(inputs[:, -self.n_candidates :], self.slate_size)
-        slots = (shown * worth[:, None]).sum(dim=2)
+        slots = (shown * torch.sigmoid(worth + START)[:, None]).sum(dim=2)
         result: torch.Tensor = self.level(state) + (slots @ self.gain)[:, None]
         return result
 

@@ -66,7 +66,7 @@ class Sac(Continuous):
         buffer_size: int = 20_000,
         learning_starts: int = 200,
         batch_size: int = 128,
-        gamma: float = 0.9,
+        gamma: float = 0.5,
         tau: float = 0.01,
         train_freq: int = 4,
         gradient_steps: int = 1,

@@ -44,3 +44,14 @@ def test_the_value_is_blind_to_the_order_of_candidates() -> None:
         one = critic(torch.cat([worth, state, scores], dim=1))
         other = critic(torch.cat([worth[:, order], state, scores[:, order]], dim=1))
     torch.testing.assert_close(one, other)
+
+
+def test_no_slate_is_worth_more_than_the_gains_of_its_slots() -> None:
+    """However high candidates are scored: a value that the log does not pin cannot run away."""
+    critic = ScoredValue(n_candidates=10, width=5, slate_size=3)
+    state = torch.ones(1, 5)
+    scores = torch.linspace(-1, 1, 10)[None]
+    with torch.no_grad():
+        values = [critic(torch.cat([torch.full((1, 10), worth), state, scores], dim=1)) for worth in (-1e6, 1e6)]
+        level, gains = critic.level(state), critic.gain.sum()
+    torch.testing.assert_close(torch.cat(values), torch.cat([level, level + gains]))
