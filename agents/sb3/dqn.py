@@ -136,7 +136,7 @@ class Dqn(QLearner):
         buffer_size: int = 20_000,
         learning_starts: int = 500,
         batch_size: int = 128,
-        gamma: float = 0.9,
+        gamma: float = 0.5,
         tau: float = 1.0,
         train_freq: int = 16,
         gradient_steps: int = 1,
