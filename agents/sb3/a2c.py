@@ -14,7 +14,7 @@ class A2c(PlackettLuceLearner):
 
     def __init__(
         self,
-        n_steps: int = 256,
+        n_steps: int = 64,
         learning_rate: float = 3e-3,
         gamma: float = 0.9,
         gae_lambda: float = 0.5,

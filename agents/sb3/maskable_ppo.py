@@ -85,12 +85,12 @@ class MaskablePpo(OnPolicy):
 
     def __init__(
         self,
-        n_steps: int = 2048,
-        batch_size: int = 256,
+        n_steps: int = 256,
+        batch_size: int = 64,
         n_epochs: int = 4,
         learning_rate: float = 3e-3,
         gamma: float = 0.9,
-        gae_lambda: float = 0.9,
+        gae_lambda: float = 0.5,
         clip_range: float = 0.2,
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,

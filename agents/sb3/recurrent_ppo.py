@@ -39,9 +39,9 @@ class RecurrentPpo(PlackettLuceLearner):
 
     def __init__(
         self,
-        n_steps: int = 2048,
-        batch_size: int = 256,
-        n_epochs: int = 2,
+        n_steps: int = 256,
+        batch_size: int = 64,
+        n_epochs: int = 4,
         learning_rate: float = 3e-3,
         gamma: float = 0.9,
         gae_lambda: float = 0.5,
