@@ -22,7 +22,7 @@ RUNS: tuple[tuple[str, type[Sb3Agent], dict[str, Any], int, int], ...] = (
     ("PPO, 10 epochs as stable-baselines3 has it", Ppo, {"credit": "page", "n_epochs": 10}, 4096, 64),
     *(("PPO as conf/agent/ppo.yaml has it", Ppo, {"credit": "page"}, 8192, lanes) for lanes in (64, 128, 256)),
     *(("A2C, one gradient step a round", A2c, {"credit": "page"}, 8192, lanes) for lanes in (64, 128)),
-    ("RecurrentPPO", RecurrentPpo, {}, 2048, 64),
+    ("RecurrentPPO", RecurrentPpo, {"credit": "page"}, 2048, 64),
 )
 """What is measured: what it is called, the agent, its options, for how many pages, on how many lanes."""
 
