@@ -17,7 +17,7 @@ from perennial.agents.lifecycle.labels import Labels
 from perennial.agents.lifecycle.review import certainty
 from perennial.agents.lifecycle.training import with_labels
 from tests.agents import yamls
-from tests.agents.toy import ToyShop, toy_shop
+from tests.agents.toy import ToyShop, same, toy_shop
 
 SIZES = {"n_users": 80, "n_items": 60, "n_candidates": 15, "slate_size": 3}
 every_agent = pytest.mark.parametrize("name", yamls.NAMES)
@@ -52,12 +52,6 @@ def lived(name: str, seed: int = 1) -> tuple[Agent, ToyShop]:
     served(agent, shop, 3)
     agent.fit(shop.uniform_log(80, batch=40), "warm")
     return agent, shop
-
-
-def same(a: dict[str, NDArray[Any]], b: dict[str, NDArray[Any]]) -> bool:
-    return a.keys() == b.keys() and all(
-        a[k].dtype == b[k].dtype and a[k].shape == b[k].shape and a[k].tobytes() == b[k].tobytes() for k in a
-    )
 
 
 def finite(state: dict[str, NDArray[Any]]) -> bool:

@@ -191,3 +191,10 @@ def uplift(shop: ToyShop, agent, n_batches: int = 20, batch: int = 100) -> tuple
         shop.respond(observations, keys, decision)
     mine, uniform, best = totals / n_batches
     return float(mine), float(uniform), float(best)
+
+
+def same(a: dict[str, NDArray], b: dict[str, NDArray]) -> bool:
+    """Whether two states hold the same bits under the same names."""
+    return a.keys() == b.keys() and all(
+        a[k].dtype == b[k].dtype and a[k].shape == b[k].shape and a[k].tobytes() == b[k].tobytes() for k in a
+    )

@@ -25,10 +25,6 @@ def share(shop: ToyShop, agent: object) -> float:
     return (mine - uniform) / (best - uniform)
 
 
-def same(a: dict[str, NDArray], b: dict[str, NDArray]) -> bool:
-    return a.keys() == b.keys() and all(a[k].dtype == b[k].dtype and np.array_equal(a[k], b[k]) for k in a)
-
-
 def clicks_of_taste(rng: np.random.Generator, pages: int, groups: int = 4) -> tuple[Feedback, Spaces, dict]:
     """Visitor u clicks items of group u % groups only; attributes, features and categories say nothing."""
     spaces = Spaces(40, 60, 1, 40, 8, 6, 3, 6, 8, 1)

@@ -12,8 +12,8 @@ import torch
 from perennial.agents.base import Decision, Feedback
 from perennial.agents.mf_transformer import MfTransformer
 from perennial.agents.mf_transformer.mixture import Mixture, layout
-from tests.agents.mf_transformer.agents import SMALL, begun, same
-from tests.agents.toy import ToyShop
+from tests.agents.mf_transformer.agents import SMALL, begun
+from tests.agents.toy import ToyShop, same
 
 
 def life(agent: MfTransformer, log: Feedback) -> None:
