@@ -1,4 +1,5 @@
-"""Tuning, `perennial-tune agent=linucb`: the same number of trials for every agent, on seeds that no study uses."""
+"""Tuning, `perennial-tune agent=linucb`: the same number of trials for every agent, on seeds that no study uses, and
+then the best values against the defaults on seeds that chose neither."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perennial.experiments import configuration, results, run
+from perennial.experiments import configuration, results, run, statistics
 from perennial.experiments.configuration import ConfigurationError, Node, nearest
 from perennial.experiments.console import script
+from perennial.experiments.statistics import Interval
 from perennial.experiments.threads import one_thread
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class Tuning:
     Arguments:
         trials: settings that are tried, the agent's defaults first; the budget, equal for every agent.
         seeds: of the worlds each trial is run in; keep them apart from those of studies.
+        held_out: seeds of the worlds in which the best values then meet the defaults, for the best of many trials is
+            better than the rest by luck too; two or more, none of `seeds`, or empty for no such check.
         metric: a score of `perennial.experiments.metrics.Scores`; its mean over seeds is raised.
         factor: a number is searched from its default divided by this to its default times this, evenly in its
             logarithm; a number between 0 and 1 by its odds, so that it stays there.
@@ -49,6 +53,7 @@ class Tuning:
 
     trials: int
     seeds: list[int]
+    held_out: list[int]
     metric: str
     factor: float
     leave: list[str]
@@ -69,6 +74,12 @@ class Tuning:
             raise ValueError(f"'factor' must be above 1. Got {self.factor}.")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"'seeds' must be different whole numbers, at least one. Got {self.seeds}.")
+        apart = len({*self.seeds, *self.held_out}) == len(self.seeds) + len(self.held_out)
+        if not apart or len(self.held_out) == 1:
+            raise ValueError(
+                f"'held_out' must be two or more different whole numbers, none of 'seeds' {self.seeds}, or empty for no"
+                f" check. Got {self.held_out}."
+            )
 
 
 @dataclass(frozen=True)
@@ -118,13 +129,17 @@ def inward(defaults: Mapping[str, float | int]) -> Values:
     return {n: v / (1 - v) if isinstance(v, float) and v < 1 else v for n, v in defaults.items()}
 
 
-def tune(tuning: Tuning, overrides: Sequence[str], output: str, work: Work) -> list[Tried]:
-    """All trials of the agent that `overrides` choose; what was run before is read, not run again."""
+def first(tuning: Tuning, overrides: Sequence[str], output: str) -> Run:
+    """The run of the agent that `overrides` choose, which every trial varies."""
+    base = run.compose([*tuning.common, *overrides], output=output)
+    return replace(base, collection=f"tuning-{base.arm}")
+
+
+def tune(tuning: Tuning, base: Run, work: Work) -> list[Tried]:
+    """All trials of the agent of `base`; what was run before is read, not run again."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    base = run.compose([*tuning.common, *overrides], output=output)
-    base = replace(base, collection=f"tuning-{base.arm}")
     defaults = searched(base.agent, tuning.leave)
     if not defaults:
         raise ConfigurationError(f"The agent of {base.arm} has no number to tune. Choose another with agent=...")
@@ -147,9 +162,23 @@ def _try(tuning: Tuning, base: Run, number: int, values: Values, work: Work) -> 
         configuration.build(agent, "agent")
     except ConfigurationError:
         return Tried(number, values, None)
-    runs = [replace(base, agent=agent, seed=seed, name=f"trial{number}-seed{seed}") for seed in tuning.seeds]
-    scores = [getattr(result.scores, tuning.metric) for result in work(runs)]
+    scores = _scores(tuning, base, agent, f"trial{number}", tuning.seeds, work)
     return Tried(number, values, float(sum(scores) / len(scores)))
+
+
+def gain(tuning: Tuning, base: Run, winner: Tried, work: Work) -> Interval | None:
+    """What the best values add to the metric on the held-out seeds; None where the defaults won or none is held out."""
+    if winner.number == 0 or not tuning.held_out:
+        return None
+    tuned = _scores(tuning, base, chosen(base.agent, winner.values), "held_out_best", tuning.held_out, work)
+    plain = _scores(tuning, base, base.agent, "held_out_defaults", tuning.held_out, work)
+    return statistics.paired_interval(tuned, plain)
+
+
+def _scores(tuning: Tuning, base: Run, agent: Node, name: str, seeds: Sequence[int], work: Work) -> list[float]:
+    """The metric of one setting, seed by seed."""
+    runs = [replace(base, agent=agent, seed=seed, name=f"{name}-seed{seed}") for seed in seeds]
+    return [getattr(result.scores, tuning.metric) for result in work(runs)]
 
 
 def chosen(node: Node, values: Values) -> Node:
@@ -186,21 +215,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         tuning: Tuning = configuration.build(configuration.compose("tuning", mine).node["hpo"], "hpo")
-        with workers.crew(min(options.workers, len(tuning.seeds))) as carry_out:
+        base = first(tuning, theirs, options.output)
+        most = max(len(tuning.seeds), len(tuning.held_out))
+        with workers.crew(min(options.workers, most)) as carry_out:
 
             def work(runs: Sequence[Run]) -> Sequence[results.Result]:
                 done = carry_out(runs, lambda days: None, False)
                 console.print(f"  {runs[0].folder.parent}/{runs[0].label.rsplit('-', 1)[0]}", highlight=False)
                 return done
 
-            tried = tune(tuning, theirs, options.output, work)
-        base = run.compose([*tuning.common, *theirs])
-        path = Path(options.output) / f"tuning-{base.arm}" / "tuned.json"
+            tried = tune(tuning, base, work)
+            gained = gain(tuning, base, best(tried), work)
+        path = Path(options.output) / base.collection / "tuned.json"
         command = f"perennial-tune {' '.join(options.overrides)}"
-        results.write_atomically(path, report(tuning, tried, command))
+        results.write_atomically(path, report(tuning, tried, gained, command))
         if options.write:
             path = TUNED / f"{base.arm.partition('-')[0]}.yaml"
-            results.write_atomically(path, beside(path.stem, tuning, tried, command))
+            results.write_atomically(path, beside(path.stem, tuning, tried, gained, command))
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
@@ -208,11 +239,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     winner = best(tried)
     console.print(f"{tuning.metric}: defaults {tried[0].score:.6g}, best {winner.score:.6g} (trial {winner.number})")
+    if gained is not None:
+        console.print(f"on the held-out seeds, best less defaults: {written(gained)}", highlight=False)
     console.print(f"written: {path}", highlight=False)
     return 0
 
 
-def report(tuning: Tuning, tried: Sequence[Tried], command: str) -> str:
+def written(gained: Interval) -> str:
+    """A gain and its interval in words."""
+    return f"{gained.mean:+.3g} [{gained.low:+.3g}, {gained.high:+.3g}], 95 % paired t interval"
+
+
+def report(tuning: Tuning, tried: Sequence[Tried], gained: Interval | None, command: str) -> str:
     """What is kept beside the defaults, as JSON: the command, the best values and every trial."""
     winner = best(tried)
     body: dict[str, Any] = {
@@ -221,24 +259,26 @@ def report(tuning: Tuning, tried: Sequence[Tried], command: str) -> str:
         "seeds": tuning.seeds,
         "defaults": tried[0].score,
         "best": {"score": winner.score, "trial": winner.number, "values": winner.values},
+        "held_out": {"seeds": tuning.held_out, "gain": None if gained is None else asdict(gained)},
         "trials": [{"score": trial.score, "values": trial.values} for trial in tried],
     }
     return json.dumps(body, indent=1) + "\n"
 
 
-def beside(agent: str, tuning: Tuning, tried: Sequence[Tried], command: str) -> str:
+def beside(agent: str, tuning: Tuning, tried: Sequence[Tried], gained: Interval | None, command: str) -> str:
     """The YAML of ``conf/agent/tuned``: the best values over the agent's defaults, and where they are from."""
     from omegaconf import OmegaConf
 
     winner = best(tried)
     changed = {} if winner.number == 0 else chosen({}, winner.values)
-    gain = f"{winner.score:.4g} by these" if changed else "which no trial beat"
-    seeds = ", ".join(map(str, tuning.seeds))
+    outcome = f"{winner.score:.4g} by these" if changed else "which no trial beat"
+    seeds, others = (", ".join(map(str, each)) for each in (tuning.seeds, tuning.held_out))
+    check = "" if gained is None else f"# On the held-out seeds {others}: {written(gained)}.\n"
     head = (
         f"# perennial-run agent=tuned/{agent}\n"
         f"# {command} --write\n"
-        f"# {tuning.metric.replace('_', ' ')} {tried[0].score:.4g} by the defaults, {gain};"
-        f" {tuning.trials} trials on the tuning seeds {seeds}.\n"
+        f"# {tuning.metric.replace('_', ' ')} {tried[0].score:.4g} by the defaults, {outcome};"
+        f" {tuning.trials} trials on the tuning seeds {seeds}.\n{check}"
         f"defaults:\n  - /agent/{agent}@_here_\n  - _self_\n"
     )
     return head + (OmegaConf.to_yaml(OmegaConf.create(changed)) if changed else "")

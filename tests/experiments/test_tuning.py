@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from perennial.experiments import configuration, run, tuning
+from perennial.experiments import configuration, run, statistics, tuning
 from perennial.experiments.run import Run
 
 pytest.importorskip("optuna", reason="needs the extra 'tune'")
@@ -28,7 +28,8 @@ def settings(**options: Any) -> tuning.Tuning:
 
 
 def tried(work: Any, agent: str = "linucb", **options: Any) -> list[tuning.Tried]:
-    return tuning.tune(settings(**options), [f"agent={agent}", *TINY], "runs", work)
+    asked = settings(**options)
+    return tuning.tune(asked, tuning.first(asked, [f"agent={agent}", *TINY], "runs"), work)
 
 
 def scorer(score: Any) -> Any:
@@ -88,16 +89,41 @@ def test_options_that_the_agent_refuses_cost_a_trial_and_no_more() -> None:
     assert tuning.best(found).score is not None
 
 
+def test_the_best_values_meet_the_defaults_on_seeds_that_chose_neither() -> None:
+    """Scores of alpha times a seed's level: on seeds 5, 6, 7 the gain is .2 times their mean of 6, exactly known."""
+    asked = settings(trials=2, held_out=[5, 6, 7])
+    base = tuning.first(asked, ["agent=linucb", *TINY], "runs")
+    ran: list[str] = []
+
+    def work(runs: Sequence[Run]) -> list[Any]:
+        ran.extend(one.label for one in runs)
+        return scorer(lambda agent, seed: agent["alpha"] * seed)(runs)
+
+    gained = tuning.gain(asked, base, tuning.Tried(1, {"alpha": 0.5}, 2.0), work)
+    assert gained is not None
+    assert gained.mean == pytest.approx(0.2 * 6)
+    assert gained.half_width == pytest.approx(4.302652729911275 * 0.2 / 3**0.5)  # t of 2 degrees of freedom, .975
+    assert len(ran) == 6
+    assert all("held_out" in label for label in ran)
+    assert tuning.gain(asked, base, tuning.Tried(0, {"alpha": 0.3}, 2.0), work) is None
+    assert tuning.gain(settings(held_out=[]), base, tuning.Tried(1, {"alpha": 0.5}, 2.0), work) is None
+    assert len(ran) == 6
+
+
 @pytest.mark.timeout(240)
 def test_two_trials_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["agent=trending", "hpo.trials=2", "hpo.seeds=[9001]", *TINY, "--output", str(tmp_path), "--workers", "1"]
+    seeds = ["hpo.seeds=[9001]", "hpo.held_out=[9003,9004]"]
+    words = ["agent=trending", "hpo.trials=2", *seeds, *TINY, "--output", str(tmp_path), "--workers", "1"]
     assert tuning.main(words) == 0
     path = tmp_path / "tuning-trending-nightly" / "tuned.json"
     kept = json.loads(path.read_text())
     assert kept["command"].startswith("perennial-tune agent=trending hpo.trials=2")
     assert kept["trials"][0]["values"] == {"half_life_days": 3.0, "prior": 20.0}
     assert kept["best"]["score"] >= kept["defaults"] > 0
-    assert "clicks_per_potential_visit: defaults" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "clicks_per_potential_visit: defaults" in said
+    assert kept["held_out"]["seeds"] == [9003, 9004]
+    assert (kept["held_out"]["gain"] is not None) == (kept["best"]["trial"] > 0) == ("held-out seeds" in said)
     before = path.read_text()
     assert tuning.main(words) == 0  # nothing is run again
     assert path.read_text() == before
@@ -126,13 +152,15 @@ def test_the_best_values_lie_over_the_defaults() -> None:
         tuning.Tried(0, {"alpha": 0.3, "agent.rank": 5}, 1.0),
         tuning.Tried(1, {"alpha": 0.7, "agent.rank": 2}, 1.5),
     ]
-    text = tuning.beside("lints", settings(trials=2), kept, "perennial-tune agent=lints hpo.trials=2")
+    gained = statistics.Interval(0.25, 0.125, 0.375, 5)
+    text = tuning.beside("lints", settings(trials=2), kept, gained, "perennial-tune agent=lints hpo.trials=2")
+    assert "# On the held-out seeds 9003, 9004, 9005, 9006, 9007: +0.25 [+0.125, +0.375], 95 % paired" in text
     assert "# perennial-tune agent=lints hpo.trials=2 --write\n" in text
     assert "1 by the defaults, 1.5 by these" in text
     values = yaml.safe_load(text)
     assert values.pop("defaults") == ["/agent/lints@_here_", "_self_"]
     assert values == {"alpha": 0.7, "agent": {"rank": 2}}
-    nothing = tuning.beside("lints", settings(trials=2), kept[:1], "perennial-tune agent=lints hpo.trials=2")
+    nothing = tuning.beside("lints", settings(trials=2), kept[:1], None, "perennial-tune agent=lints hpo.trials=2")
     assert "which no trial beat" in nothing
     assert list(yaml.safe_load(nothing)) == ["defaults"]
 
@@ -158,6 +186,11 @@ def test_tuned_values_are_the_defaults_but_for_what_is_searched(name: str) -> No
         (["agent=linucbb"], "Did you mean 'linucb'?"),
         (["agent=tuned/nothing"], "must be one of"),
         (["agent=linucb", "hpo.metric=ctrr"], "'metric' must be one of"),
+        (
+            ["agent=linucb", "hpo.held_out=[9001,9003]"],
+            "'held_out' must be two or more different whole numbers, none of",
+        ),
+        (["agent=linucb", "hpo.held_out=[9003]"], "'held_out' must be two or more"),
         (["agent=linucb", "hpo.trials=0"], "'trials' must be at least 1. Got 0"),
         (["agent=random"], "has no number to tune"),
         (["agent=linucb", "hpo=optunaa"], "Did you mean 'optuna'?"),
@@ -175,4 +208,4 @@ def test_tuning_seeds_are_no_studys() -> None:
         for path in studies
         for seed in configuration.compose("study", [f"study={path.stem}"]).node["study"]["seeds"]
     }
-    assert used.isdisjoint(settings().seeds)
+    assert used.isdisjoint([*settings().seeds, *settings().held_out])
