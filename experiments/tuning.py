@@ -21,11 +21,15 @@ from perennial.experiments.statistics import Interval
 from perennial.experiments.threads import one_thread
 
 if TYPE_CHECKING:
+    from optuna.study import Study
     from optuna.trial import Trial
 
     from perennial.experiments.run import Run
 
 TUNED = configuration.CONF / "agent" / "tuned"
+
+DRAWS = 100
+"""Settings that an agent may refuse in a row: shares above 1, sizes that do not divide each other."""
 
 Values = dict[str, float | int]
 """Options by their path below ``agent``: ``alpha``, or ``agent.alpha`` of an agent inside another."""
@@ -39,7 +43,7 @@ class Tuning:
     """How much tuning an agent gets, and on what.
 
     Arguments:
-        trials: settings that are tried, the agent's defaults first; the budget, equal for every agent.
+        trials: settings that are run, the agent's defaults first; the budget, equal for every agent.
         seeds: of the worlds each trial is run in; keep them apart from those of studies.
         held_out: seeds of the worlds in which the best values then meet the defaults, for the best of many trials is
             better than the rest by luck too; two or more, none of `seeds`, or empty for no such check.
@@ -84,11 +88,11 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Tried:
-    """One trial: its number, the options, and the metric's mean over seeds; None if the agent refused the options."""
+    """One trial: its number, the options, and the metric's mean over seeds."""
 
     number: int
     values: Values
-    score: float | None
+    score: float
 
 
 def searched(node: Node, leave: Sequence[str], path: str = "") -> Values:
@@ -145,25 +149,32 @@ def tune(tuning: Tuning, base: Run, work: Work) -> list[Tried]:
         raise ConfigurationError(f"The agent of {base.arm} has no number to tune. Choose another with agent=...")
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=tuning.sampler_seed))
     study.enqueue_trial(inward(defaults))
-    tried = []
-    for number in range(tuning.trials):
+    return [_trial(tuning, base, study, number, defaults, work) for number in range(tuning.trials)]
+
+
+def _trial(tuning: Tuning, base: Run, study: Study, number: int, defaults: Values, work: Work) -> Tried:
+    """Run the next setting on every seed. One that the agent refuses has cost nothing and is drawn anew."""
+    import optuna
+
+    for _ in range(DRAWS):
         trial = study.ask()
-        values = suggest(trial, defaults, tuning.factor)
-        tried.append(_try(tuning, base, number, dict(defaults) if number == 0 else values, work))
-        refused = tried[-1].score is None
-        study.tell(trial, tried[-1].score, optuna.trial.TrialState.FAIL if refused else None)
-    return tried
-
-
-def _try(tuning: Tuning, base: Run, number: int, values: Values, work: Work) -> Tried:
-    """Run one setting on every seed; if the agent does not allow it, it has no score."""
-    agent = chosen(base.agent, values)
-    try:
-        configuration.build(agent, "agent")
-    except ConfigurationError:
-        return Tried(number, values, None)
-    scores = _scores(tuning, base, agent, f"trial{number}", tuning.seeds, work)
-    return Tried(number, values, float(sum(scores) / len(scores)))
+        drawn = suggest(trial, defaults, tuning.factor)
+        values = drawn if number else defaults
+        agent = chosen(base.agent, values)
+        try:
+            configuration.build(agent, "agent")
+        except ConfigurationError as error:
+            refusal = error
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            continue
+        scores = _scores(tuning, base, agent, f"trial{number}", tuning.seeds, work)
+        score = sum(scores) / len(scores)
+        study.tell(trial, score)
+        return Tried(number, values, score)
+    raise ConfigurationError(
+        f"The agent of {base.arm} refused {DRAWS} settings in a row. Leave the option out with hpo.leave, or lower"
+        f" hpo.factor. The last refusal: {refusal}"
+    )
 
 
 def gain(tuning: Tuning, base: Run, winner: Tried, work: Work) -> Interval | None:
@@ -195,8 +206,7 @@ def chosen(node: Node, values: Values) -> Node:
 
 def best(tried: Sequence[Tried]) -> Tried:
     """The trial of the highest score, the first of equal ones: the defaults stay unless something is better."""
-    scored = [trial for trial in tried if trial.score is not None]
-    return max(scored, key=lambda trial: (trial.score, -trial.number))
+    return max(tried, key=lambda trial: (trial.score, -trial.number))
 
 
 @script("perennial-tune")

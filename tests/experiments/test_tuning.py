@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from perennial.experiments import configuration, run, statistics, tuning
+from perennial.experiments.configuration import ConfigurationError
 from perennial.experiments.run import Run
 
 pytest.importorskip("optuna", reason="needs the extra 'tune'")
@@ -81,12 +82,18 @@ def test_searched_options_are_numbers_above_nought_within_a_factor_of_their_defa
     assert all(asked.values())
 
 
-def test_options_that_the_agent_refuses_cost_a_trial_and_no_more() -> None:
-    """`width` of mf_transformer must be a multiple of `heads`: some draws are not."""
-    found = tried(scorer(lambda agent, seed: agent["width"]), "mf_transformer", trials=8)
-    assert len(found) == 8
-    assert any(trial.score is None for trial in found)
-    assert tuning.best(found).score is not None
+def test_options_that_the_agent_refuses_are_drawn_anew() -> None:
+    """`tau` of DQN is 1, a share: about half of the draws lie above it, and none of them counts as a trial."""
+    found = tried(scorer(lambda agent, seed: agent["width"]), "dqn", trials=8)
+    assert [trial.number for trial in found] == list(range(8))
+    assert all(trial.values["tau"] <= 1 for trial in found)
+    assert len({trial.values["tau"] for trial in found}) > 2
+
+
+def test_an_agent_that_refuses_everything_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "suggest", lambda trial, defaults, factor: {**defaults, "tau": 2.0})
+    with pytest.raises(ConfigurationError, match=r"refused 100 settings in a row.*'tau' must be"):
+        tried(scorer(lambda agent, seed: 1.0), "dqn", trials=2)
 
 
 def test_the_best_values_meet_the_defaults_on_seeds_that_chose_neither() -> None:
