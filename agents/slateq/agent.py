@@ -38,8 +38,9 @@ class SlateQ(Agent):
     """Shows the slate of the greatest long-term worth, by items' own worth and how a visitor chooses among them.
 
     Ie, Jain, Wang et al. 2019, "SlateQ: A tractable decomposition for reinforcement learning with recommendation sets".
-    If a visitor chooses one item of a slate or none (a conditional logit with weights v), and what follows depends on
-    the choice alone, then ``Q(s, A) = sum_i P(i | s, A) q(s, i)`` (proposition 1), where q is learned item by item::
+    If a visitor chooses one item of a slate or none (a conditional logit with weights v, each times what its slot pulls
+    by its place), and what follows depends on the choice alone, then ``Q(s, A) = sum_i P(i | s, A) q(s, i)``
+    (proposition 1), where q is learned item by item::
 
         q(s, i) <- r + gamma max_A' Q(s', A')        for the i that was chosen, or for "nothing"
 
@@ -143,14 +144,19 @@ class SlateQ(Agent):
 
     def act(self, observations: Observations, keys: Keys) -> Decision:
         judged = self.judge(observations)
-        slates = OPTIMISERS[self.optimiser](*judged, self.spaces.slate_size)
+        slates = OPTIMISERS[self.optimiser](*judged, self.pull)
         return Decision(slates, np.ones(slates.shape), {"predicted_clicks": self._chances(judged[0], slates)})
+
+    @property
+    def pull(self) -> NDArray[np.float32]:
+        """float32 (K,): what the place of a slot multiplies an item's weight by; 1 for the first slot."""
+        slot = self.parameters.views()["slot"].detach().numpy()
+        return np.exp(np.clip(np.concatenate([np.zeros(1, slot.dtype), slot]), -LOGITS, LOGITS))
 
     def _chances(self, weight: NDArray[np.float32], slates: NDArray[np.int32]) -> NDArray[np.float64]:
         """float64 (B, K): the conditional logit's chance that each slot shown is the one that is chosen."""
-        slot = np.concatenate([[0.0], self.parameters.views()["slot"].detach().numpy()])
-        pull = np.take_along_axis(weight, slates, axis=1) * np.exp(np.clip(slot, -LOGITS, LOGITS))
-        return np.asarray(pull / (1.0 + pull.sum(axis=1, keepdims=True)), np.float64)
+        drawn = np.take_along_axis(weight, slates, axis=1) * self.pull
+        return np.asarray(drawn / (1.0 + drawn.sum(axis=1, keepdims=True)), np.float64)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
@@ -208,9 +214,9 @@ class SlateQ(Agent):
         values = np.zeros(len(after), dtype=np.float32)
         for rows in _chunks(np.flatnonzero(after >= 0)):
             weight, worth, nothing = self.judge(_observations(transitions.take(pages, after[rows])))
-            slates = OPTIMISERS[self.optimiser](weight, worth, nothing, self.spaces.slate_size).astype(np.int64)
+            slates = OPTIMISERS[self.optimiser](weight, worth, nothing, self.pull).astype(np.int64)
             shown = [np.take_along_axis(part, slates, axis=1) for part in (weight, worth)]
-            values[rows] = slate_value(shown[0], shown[1], nothing)
+            values[rows] = slate_value(shown[0], shown[1], nothing, self.pull)
         return values
 
     # -- keeping -------------------------------------------------------------------------------------------------------

@@ -20,12 +20,12 @@ def iterate(weight: Floats, reward: Floats, after: Floats, size: int, discount: 
 
     `weight` (S, N) of the logit; `reward` (S, N + 1) and `after` (S, N + 1, S) of each choice, nothing last.
     """
-    values = np.zeros(len(weight))
+    values, alike = np.zeros(len(weight)), np.ones(size)
     for _ in range(ROUNDS):
         worth = reward + discount * after @ values
-        slates = exact_slates(weight, worth[:, :-1], worth[:, -1], size).astype(np.int64)
+        slates = exact_slates(weight, worth[:, :-1], worth[:, -1], alike).astype(np.int64)
         shown = [np.take_along_axis(part, slates, axis=1) for part in (weight, worth[:, :-1])]
-        values = np.asarray(slate_value(shown[0], shown[1], worth[:, -1]), dtype=np.float64)
+        values = np.asarray(slate_value(shown[0], shown[1], worth[:, -1], alike), dtype=np.float64)
     return values
 
 

@@ -26,11 +26,12 @@ def test_the_decomposition_has_the_values_of_value_iteration_over_slates(seed: i
     assert values == pytest.approx(table.solve(), abs=1e-10)
 
 
-def best_value(weight: np.ndarray, worth: np.ndarray) -> np.ndarray:
+def best_value(weight: np.ndarray, worth: np.ndarray, pull: np.ndarray | None = None) -> np.ndarray:
     """(S,): value of the best slate of two; `worth` (S, N + 1) of each choice and of none."""
-    slates = exact_slates(weight, worth[:, :-1], worth[:, -1], 2).astype(np.int64)
+    pull = np.ones(2) if pull is None else pull
+    slates = exact_slates(weight, worth[:, :-1], worth[:, -1], pull).astype(np.int64)
     best = (np.take_along_axis(part, slates, axis=1) for part in (weight, worth[:, :-1]))
-    return slate_value(*best, worth[:, -1])
+    return slate_value(*best, worth[:, -1], pull)
 
 
 def test_the_tabular_shop_is_solved_item_by_item() -> None:
@@ -134,7 +135,8 @@ def test_targets_are_of_the_next_page() -> None:
     pages = transitions.pages_of(log)
     values = agent._values_of(pages, transitions.successors(pages))
     weight, worth, nothing = agent.judge(log.observations)
-    of_page = best_value(weight, np.hstack([worth, nothing[:, None]]))
+    of_page = best_value(weight, np.hstack([worth, nothing[:, None]]), agent.pull)
+    assert agent.pull[0] == 1 != agent.pull[1]
     assert values[:-1] == pytest.approx(of_page[1:], rel=1e-5)
     assert values[-1] == 0
     assert np.abs(values[:-1] - of_page[:-1]).max() > 0.1
