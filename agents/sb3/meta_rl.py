@@ -24,7 +24,8 @@ class MetaRl(RecurrentPpo):
     LSTM, whose state is carried over the user's visits and never reset. It reads, beside the page, what was shown on
     the user's page before and which of it was clicked, as the paper feeds the last action and reward; both are
     observable when serving, since clicked items enter the history. (A page that the exploration floor took over it
-    takes for its own.) Returns run over the ends of visits too.
+    takes for its own.) Returns run over the ends of visits too, up to the last page that a user had in the round: where
+    that page ended a visit, the user has not come back, and nothing follows it; in mid-visit it lends its value only.
 
     `learn` needs an environment whose episode is a user's life (``episode="user"``), or the state ends with the visit.
     """
@@ -68,8 +69,8 @@ class MetaRl(RecurrentPpo):
         return np.flatnonzero(feedback.extras["policy_version"] == self.version)
 
     def _ready(self, waiting: rollouts.Pages) -> tuple[NDArray[np.bool_], rollouts.Pages]:
-        """All; a page whose follower is not there lends its value only."""
-        lends = waiting["explored"] | ~rollouts.successive(waiting)
+        """All; a page in mid-visit whose follower is not there lends its value only."""
+        lends = waiting["explored"] | ~(rollouts.successive(waiting) | waiting["ended"])
         return np.ones(len(lends), dtype=np.bool_), waiting | {"explored": lends}
 
     def _lanes(self, env: VectorEnv[Any, Any, Any]) -> PageVecEnv:
