@@ -25,6 +25,7 @@ from perennial.agents.scores import Scorer, scorer
 from perennial.agents.validation import number, saved, whole
 
 HOURS = 24
+STREAM = 0x656E73  # sets the ensemble's generator apart from its copies', which have the same seed
 Floats = NDArray[np.float64]
 
 
@@ -41,7 +42,8 @@ class WindowEnsemble(Agent):
     The propensity of a slate is the mixture of the copies', exact; NaN if a copy does not know its own.
 
     `fit` refits every copy from nothing on the end of the window handed over, as long as the copy's own: the strategy's
-    window must be as long as the longest. `update` teaches all copies.
+    window must be as long as the longest. `update` teaches all copies. Copies learn from each other's pages: an agent
+    that learns from its own alone, or from what it stored with them, is refused.
 
     Arguments
     ---------
@@ -61,6 +63,11 @@ class WindowEnsemble(Agent):
         uniform: float = 0.1,
     ) -> None:
         an_agent("agent", agent)
+        if agent.on_policy or agent.stored:
+            raise ValueError(
+                f"'agent' must learn from any log. Got {type(agent).__name__}, which learns from its own pages or from "
+                "what it stores with them: its copies could not learn from each other's."
+            )
         if len(days) == 0:
             raise ValueError("'days' must name at least one window. Got an empty list.")
         self.days = [whole("days", length, 1) for length in days]
@@ -71,12 +78,13 @@ class WindowEnsemble(Agent):
 
     def begin(self, items: Items, spaces: Spaces, seed: int) -> None:
         super().begin(items, spaces, seed)
+        self.rng = np.random.default_rng([STREAM, seed])
         for member in self.members:
             member.begin(items, spaces, seed)
         self._level()
 
     def reseed(self, seed: int) -> None:
-        super().reseed(seed)
+        self.rng = np.random.default_rng([STREAM, seed])
         for member in self.members:
             member.reseed(seed)
 

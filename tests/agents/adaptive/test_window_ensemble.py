@@ -6,6 +6,9 @@ import pytest
 from perennial.agents import Popular, RandomSlates
 from perennial.agents.adaptive import WindowEnsemble
 from perennial.agents.adaptive.window_ensemble import fixed_share, gains
+from perennial.agents.base import Agent, Decision, Keys, Observations
+from perennial.agents.sb3.ppo import Ppo
+from perennial.agents.sb3.sac import Sac
 from tests.agents.adaptive.stream import live
 from tests.agents.toy import toy_shop
 
@@ -89,6 +92,42 @@ def test_copies_that_draw_are_mixed_exactly_too() -> None:
     agent.begin(shop.items, shop.spaces, 3)
     decision = agent.act(*shop.observe(5))
     assert decision.slot_propensity == pytest.approx(np.tile([1 / 6, 1 / 5], (5, 1)))
+
+
+class Sure(RandomSlates):
+    """Shows one slate, and with the chance 0.3, by its own generator, another."""
+
+    usual: int
+
+    def act(self, observations: Observations, keys: Keys) -> Decision:
+        slates = np.where(self.rng.random(len(keys)) < 0.3, 4, self.usual).astype(np.int32)[:, None]
+        return Decision(slates, self.slate_propensity(observations, keys, slates), {})
+
+    def slate_propensity(self, observations: Observations, keys: Keys, slates: np.ndarray) -> np.ndarray:
+        return np.where(slates == 4, 0.3, np.where(slates == self.usual, 0.7, 0.0))
+
+
+def test_who_serves_is_drawn_apart_from_what_the_copies_draw() -> None:
+    """Right after `begin` and after a `reseed`: each slate is as frequent as declared, within four standard errors."""
+    shop, pages = toy_shop(n_candidates=6, slate_size=1), 20_000
+    agent = WindowEnsemble(Sure(), days=[1, 2])
+    observations, keys = shop.observe(1)
+    many = {name: np.repeat(array, pages, axis=0) for name, array in observations.items()}
+    for start in (lambda: agent.begin(shop.items, shop.spaces, 3), lambda: agent.reseed(8)):
+        start()
+        for usual, member in enumerate(agent.members):
+            member.usual = usual  # type: ignore[attr-defined]
+        decision = agent.act(many, keys.take(np.zeros(pages, np.int64)))
+        slates, first, counts = np.unique(decision.slates, return_index=True, return_counts=True)
+        chance = decision.slot_propensity[first, 0]
+        assert dict(zip(slates.tolist(), chance, strict=True)) == pytest.approx({0: 0.35, 1: 0.35, 4: 0.3})
+        assert (np.abs(counts / pages - chance) < 4 * np.sqrt(chance * (1 - chance) / pages)).all()
+
+
+@pytest.mark.parametrize("agent", [Ppo(), Sac(action="wish")])
+def test_refuses_agents_that_learn_from_their_own_pages(agent: Agent) -> None:
+    with pytest.raises(ValueError, match="'agent' must learn from any log. Got (Ppo|Sac), which learns from its own"):
+        WindowEnsemble(agent)
 
 
 def test_each_copy_sees_its_own_window() -> None:
