@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.adaptive.keeping import an_agent, inside, taken_out
 from perennial.agents.adaptive.wrapping import Wrapping
-from perennial.agents.base import Agent, Feedback, Items, Spaces
+from perennial.agents.base import Agent, Feedback, Items, Spaces, generator_state, set_generator_state
 from perennial.agents.lifecycle import snapshot
 from perennial.agents.lifecycle.detectors import Detector
 from perennial.agents.validation import saved, whole
@@ -28,8 +28,8 @@ class DetectedRestart(Wrapping):
     (`Exploring`).
 
     After an alarm `agent` is begun anew and learns from the pages on which the alarm was raised; nothing older reaches
-    it again, whatever window `fit` is handed. All detectors start over too. What they are by now is part of the state,
-    not what they have heard: it is as long after a year as after a day.
+    it again, whatever window `fit` is handed, warm or cold. All detectors start over too. What they are by now is part
+    of the state, not what they have heard: it is as long after a year as after a day.
 
     Arguments
     ---------
@@ -47,23 +47,24 @@ class DetectedRestart(Wrapping):
 
     def begin(self, items: Items, spaces: Spaces, seed: int) -> None:
         super().begin(items, spaces, seed)
-        self.seed = seed
         self.agent.begin(items, spaces, seed)
         self.last_tick, self.first_tick, self.alarms = -1, 0, 0  # newest page watched, oldest that counts, restarts
         self._listen()
-        self.open = np.zeros((2, spaces.n_categories), dtype=np.int64)
 
     def _listen(self) -> None:
-        """New detectors, one for each category."""
+        """New detectors, one for each category, that have heard nothing."""
         self.detectors = [copy.deepcopy(self.detector) for _ in range(self.spaces.n_categories)]
         for detector in self.detectors:
             detector.reset()
+        self.open = np.zeros((2, self.spaces.n_categories), dtype=np.int64)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, window: Feedback, start: str = "warm") -> dict[str, float]:
         if start == "cold":
-            self.begin(self.items, self.spaces, self.seed)
+            self.last_tick = -1
+            self._listen()
+        window = window.take(window.keys.tick >= self.first_tick)
         new = window.take(window.keys.tick > self.last_tick)
         restarted = self._watch(new) < len(new)
         kept = window.take(window.keys.tick >= self.first_tick)
@@ -111,9 +112,8 @@ class DetectedRestart(Wrapping):
 
     def _restart(self, tick: int) -> None:
         """Everything begins anew with the pages of hour `tick`."""
-        self.agent.begin(self.items, self.spaces, self.seed)
+        self.agent.begin(self.items, self.spaces, self.fresh_seed())
         self._listen()
-        self.open[:] = 0
         self.first_tick = tick
         self.alarms += 1
 
@@ -125,13 +125,15 @@ class DetectedRestart(Wrapping):
             **inside("detectors", _copied(snapshot.take({"all": self.detectors}, {}))),
             "open": self.open.copy(),
             "where": np.array([self.last_tick, self.first_tick, self.alarms], dtype=np.int64),
+            "generator": generator_state(self.rng),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         where, still_open = saved(state, "where", (3,)), saved(state, "open", self.open.shape)
-        detectors = self._detectors(taken_out("detectors", state))
+        detectors, generator = self._detectors(taken_out("detectors", state)), saved(state, "generator", (6,))
         self.agent.restore(taken_out("agent", state))
         self.detectors, self.open = detectors, still_open
+        set_generator_state(self.rng, generator)
         self.last_tick, self.first_tick, self.alarms = (int(number) for number in where)
 
     def _detectors(self, arrays: Mapping[str, NDArray[Any]]) -> list[Detector]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.adaptive.keeping import State, an_agent, by_category, inside, taken_out
 from perennial.agents.adaptive.wrapping import Wrapping
-from perennial.agents.base import Agent, Feedback, Items, Spaces
+from perennial.agents.base import Agent, Feedback, Items, Spaces, generator_state, set_generator_state
 from perennial.agents.validation import number, one_of, saved, whole
 
 Floats = NDArray[np.float64]
@@ -154,6 +154,7 @@ class SeasonalMemory(Wrapping):
             return
         self.active = regime
         self.agent.restore(self.regimes[regime].model or {})
+        self.agent.reseed(self.fresh_seed())
         self.regimes[regime].model = None
 
     def _remember(self) -> None:
@@ -176,14 +177,17 @@ class SeasonalMemory(Wrapping):
             "used": np.array([regime.used for regime in self.regimes], dtype=np.int64),
             "where": np.array([self.active, self.decisions, self.since[0], self.last_tick[0]], dtype=np.int64),
             "evidence": self.evidence.copy(),
+            "generator": generator_state(self.rng),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         where, evidence = saved(state, "where", (4,)), saved(state, "evidence", self.evidence.shape)
         n = len(state["used"]) if "used" in state else 1
         counts, used = saved(state, "counts", (n, *evidence.shape)), saved(state, "used", (n,))
+        generator = saved(state, "generator", (6,))
         self.agent.restore(taken_out("agent", state))
         self.active, self.decisions, self.evidence = int(where[0]), int(where[1]), evidence
         models = [{name: array.copy() for name, array in taken_out(f"regime{i}", state).items()} for i in range(n)]
         self.regimes = [Regime(counts[i], int(used[i]), None if i == self.active else models[i]) for i in range(n)]
         self.since, self.last_tick = where[2:3].copy(), where[3:4].copy()
+        set_generator_state(self.rng, generator)

@@ -14,6 +14,10 @@ class Wrapping(Agent):
 
     agent: Agent
 
+    def fresh_seed(self) -> int:
+        """A seed for `agent` where it begins anew or comes back: its draws follow from the latest `reseed`."""
+        return int(self.rng.integers(2**31))
+
     def reseed(self, seed: int) -> None:
         super().reseed(seed)
         self.agent.reseed(seed)

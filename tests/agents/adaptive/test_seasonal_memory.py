@@ -5,6 +5,7 @@ import pytest
 
 from perennial.agents import Feedback, LinUCB, Popular
 from perennial.agents.adaptive import SeasonalMemory
+from perennial.agents.bandits.lints import LinTS
 from tests.agents.adaptive.stream import live, serve, shop_of
 from tests.agents.toy import ToyShop, toy_shop
 
@@ -21,6 +22,27 @@ def test_the_second_occurrence_is_recovered_faster_than_the_first_and_than_witho
     assert shares[16] > 0.9
     assert shares[16] > plain[16] + 0.15
     assert shares[16] > shares[9] + 0.5  # the third day of the new regime, when it came first
+
+
+def test_what_a_recalled_model_draws_follows_from_the_training() -> None:
+    """A recall in trainings of two seeds, and of the same: the model goes on as the seed says, not where it was."""
+
+    def recalled(seed: int) -> tuple[bytes, bytes]:
+        shop = toy_shop(n_items=2, n_candidates=2, slate_size=2, n_categories=2)
+        agent = SeasonalMemory(LinTS(), min_clicks=50)
+        agent.begin(shop.items, shop.spaces, 0)
+        agent.update(counted(shop, [60, 20]))
+        old = agent.agent.state()["generator"].tobytes()
+        agent.update(counted(shop, [20, 60]))
+        assert agent.active == 1
+        agent.reseed(seed)
+        agent.update(counted(shop, [60, 20]))
+        assert agent.active == 0
+        return old, agent.agent.state()["generator"].tobytes()
+
+    (old, one), (_, again), (_, other) = recalled(9), recalled(9), recalled(10)
+    assert one == again
+    assert len({old, one, other}) == 3
 
 
 def test_a_new_regime_may_start_from_nothing() -> None:
