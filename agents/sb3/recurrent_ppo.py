@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sb3_contrib import RecurrentPPO
 
-from perennial.agents.base import Feedback, Items, Keys, Observations, Spaces
+from perennial.agents.base import Feedback, Keys, Observations
 from perennial.agents.sb3 import checkpoint, rollouts
 from perennial.agents.sb3.memory import Memory, Recalled, rounds
 from perennial.agents.sb3.on_policy import Served
@@ -64,9 +64,9 @@ class RecurrentPpo(PlackettLuceLearner):
         self._set_credit(credit)
         self.network["state"] = whole("state", state, 1)
 
-    def begin(self, items: Items, spaces: Spaces, seed: int) -> None:
-        super().begin(items, spaces, seed)
-        self.memory = Memory(spaces.n_users, self._blank(), self.carries)
+    def _forget(self) -> None:
+        super()._forget()
+        self.memory = Memory(self.spaces.n_users, self._blank(), self.carries)
 
     def _blank(self) -> dict[str, Any]:
         """What is remembered of one who was never met."""

@@ -108,7 +108,7 @@ def test_asking_for_propensities_does_not_move_the_state() -> None:
 
 
 def test_a_page_whose_follower_is_missing_lends_its_value() -> None:
-    """Users' pages are runs over visits; the last of each is not learned from."""
+    """Users' pages are runs over visits; the last of each is learned from only if it ended a visit."""
     shop = tiny_shop()
     agent = begun(LEARNERS["meta_rl"](), shop)
     agent.n_steps = 10**6
@@ -116,7 +116,9 @@ def test_a_page_whose_follower_is_missing_lends_its_value() -> None:
         agent.update(served(shop, agent, 300))
     ready, pages = agent._ready(agent.waiting)
     assert ready.all()
-    assert pages["explored"].sum() == 300
+    last = pages["page"] == 3
+    assert pages["ended"][last].any()
+    assert (pages["explored"] == (last & ~pages["ended"])).all()
     assert pages["page"].tolist() == [0, 1, 2, 3] * 300
     assert pages["visit"].tolist() == np.repeat(np.arange(300), 4).tolist()
 
@@ -140,6 +142,17 @@ def test_learn_tells_of_the_page_before() -> None:
         last = infos[lane]["terminal_observation"]
         assert set(last) == set(lanes.observation_space.spaces)
         assert last["shown"].tolist() == shown[lane].tolist()
+
+
+@pytest.mark.parametrize("name", ["recurrent_ppo", "meta_rl"])
+def test_a_cold_fit_forgets_whom_it_met(name: str) -> None:
+    """A new network has no use for states that the old one left."""
+    shop = tiny_shop()
+    agent = begun(LEARNERS[name](), shop)
+    served(shop, agent)
+    agent.fit(shop.uniform_log(20), "cold")
+    _, keys = shop.observe(50)
+    assert not agent.memory.recall(keys)["memory"].any()
 
 
 def test_remembered_users_are_saved(tmp_path: Path) -> None:
