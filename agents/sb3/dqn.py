@@ -23,7 +23,8 @@ class QLearner(OffPolicy):
     With probability `exploration_final_eps` the first pick, or the category, is any of them.
 
     A logged slate then is K picks, each with the reward of its own slot and the same page after it: exact for K = 1,
-    a heuristic above, which takes slots as independent (as ranking by item-wise values does). With
+    a heuristic above, which takes slots as independent (as ranking by item-wise values does). `learn` gives a pick the
+    reward of its whole page instead: above K = 1 the two teach values on different scales, so keep to one of them. With
     ``action="category"`` a page is one choice, and only pages whose slate a category would show teach anything.
     """
 

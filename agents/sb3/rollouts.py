@@ -86,9 +86,11 @@ def complete(pages: Pages) -> NDArray[np.bool_]:
 def slot_rewards(feedback: Feedback) -> NDArray[np.float32]:
     """(P, K): the page's reward, shared out to its slots; rows sum to ``feedback.reward``.
 
-    Slots share in proportion to their clicks + carts + purchases; without any, all slots share alike.
+    Slots share in proportion to their clicks + carts + purchases; a reward below 0 is shared by those of which the
+    visitor said "not interested". Without any, all slots share alike.
     """
-    events = feedback.clicked.astype(np.float32) + feedback.carted + feedback.purchased
+    liked = feedback.clicked.astype(np.float32) + feedback.carted + feedback.purchased
+    events = np.where(feedback.reward[:, None] < 0, feedback.not_interested.astype(np.float32), liked)
     total = events.sum(axis=1, keepdims=True)
     share = np.where(total > 0, events / np.maximum(total, 1), 1 / events.shape[1])
     return (share * feedback.reward[:, None]).astype(np.float32)

@@ -76,6 +76,8 @@ def test_reward_is_shared_by_outcomes_and_adds_up() -> None:
     log.reward[:] = [6, 2, -1]
     shares = rollouts.slot_rewards(log)
     np.testing.assert_allclose(shares, [[2, 4], [0, 2], [-0.5, -0.5]])
+    log.not_interested[1:, 0] = True
+    np.testing.assert_allclose(rollouts.slot_rewards(log), [[2, 4], [0, 2], [-1, 0]])
 
 
 @pytest.mark.parametrize("slots", [1, 3])
