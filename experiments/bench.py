@@ -21,6 +21,7 @@ from perennial.envs import World
 from perennial.envs.oracle import Oracle
 from perennial.envs.shop import ShopEnv, ShopVectorEnv
 from perennial.experiments import bench_agents, bench_lifecycle, peers
+from perennial.experiments.console import script
 from perennial.experiments.numpy_shop import NumpyShop
 
 SIZES: dict[str, Any] = {
@@ -43,7 +44,8 @@ print(time.perf_counter() - t)
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+@script("perennial-bench")
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table of speeds, or what an option asks for instead."""
     parser = argparse.ArgumentParser(prog="perennial-bench", description=__doc__)
     parser.add_argument("--scale", action="store_true", help="build and run 1,000,000 visitors x 100,000 items instead")
@@ -66,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         speed()
         peers.compare()
+    return 0
 
 
 def scale() -> None:

@@ -256,7 +256,8 @@ def _parser() -> argparse.ArgumentParser:
     drifts.add_argument("--data", type=Path, required=True, help="the folder that holds the marketplace's files")
     sources = {name: shop.source for name, shop in SHOPS.items()} | {name: log.source for name, log in VISITS.items()}
     for name, source in sources.items():
-        known = commands.add_parser(name, help=source.name, allow_abbrev=False)
+        files = SHOPS[name].files if name in SHOPS else VISITS[name].files
+        known = commands.add_parser(name, help=source.name, description=files, allow_abbrev=False)
         known.add_argument("--data", type=Path, required=True, help="the folder that holds the log's files")
         if name in SHOPS:
             _fit_options(known)

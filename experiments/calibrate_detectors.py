@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perennial.experiments import configuration
-from perennial.experiments.console import script
+from perennial.experiments.console import script, wide_console
 from perennial.experiments.statistics import Interval, t_interval
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
@@ -316,8 +316,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Calibrate and print the table; or print what the calibrated do under a season, or as triggers."""
     one_thread()
     options = _parser().parse_args(arguments)
-    from rich.console import Console
-
     from perennial.experiments import recordings
 
     chosen = settings(options.detectors or None)
@@ -325,7 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allowed = ", ".join(each.name for each in settings())
         print(f"perennial-calibrate-detectors: unknown {sorted(missing)}. Allowed: {allowed}.", file=sys.stderr)
         return 2
-    console = Console(width=None if sys.stdout.isatty() else 180)
+    console = wide_console(180)
     record = partial(recordings.recorded, workers=options.workers, folder=options.recordings)
     show = {"season": _season, "triggers": _triggers}.get(options.show, _calibrate)
     show(options, chosen, record, console)

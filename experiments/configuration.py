@@ -38,6 +38,15 @@ OURS = "perennial"
 SPECIAL = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
+ELSEWHERE = {
+    "detector": "detector@strategy.trigger.detector={} beside the strategy of an alarm, such as strategy=cusum",
+    "agent/tuned": "agent=tuned/{}",
+    "study": "perennial-demo study={}",
+    "hpo": "perennial-tune hpo={}",
+}
+"""How a choice of a group is written that is not a group of a run's own."""
+
+
 class ConfigurationError(ValueError):
     """The configuration cannot be run as it is; the message says which option, what is allowed and what came."""
 
@@ -64,7 +73,7 @@ def compose(config: str, overrides: Sequence[str] = (), given: Mapping[str, set[
             del tree["hydra"]
             node = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigurationError(str(error).strip().splitlines()[0]) from error
+            raise ConfigurationError(_elsewhere(overrides) or str(error).strip().splitlines()[0]) from error
     assert isinstance(node, dict)
     values = {str(key): value for key, value in node.items()}
     check(values, given=given)
@@ -229,6 +238,15 @@ def _forced(override: Override) -> str:
     return f"++{line}" if plain and override.key_or_group not in loader.list_groups("") else line
 
 
+def _elsewhere(overrides: Sequence[str]) -> str:
+    """What to write instead, if one of the overrides that Hydra refused chooses from a group of `ELSEWHERE`."""
+    for override in overrides:
+        group, _, choice = override.partition("=")
+        if group in ELSEWHERE:
+            return f"{group} is no group of a run's own. Write {ELSEWHERE[group].format(choice)}. Got '{override}'."
+    return ""
+
+
 def _check_call(node: Node, path: str, given: set[str]) -> None:
     target = _target(node["_target_"], _join(path, "_target_"))
     name, options, hints = getattr(target, "__name__", str(target)), _options(target), _hints(target)
@@ -242,10 +260,20 @@ def _check_call(node: Node, path: str, given: set[str]) -> None:
             )
     for key in sorted(keys & set(hints)):
         if not fits(node[key], hints[key]):
-            raise ConfigurationError(f"{_join(path, key)} must be {_words(hints[key])}. Got {node[key]!r}.")
+            raise ConfigurationError(
+                f"{_join(path, key)} must be {_words(hints[key])}. Got {node[key]!r}.{_written(hints[key])}"
+            )
     needed = {key for key, o in options.items() if o.default is o.empty and o.kind not in _VARIADIC}
     for key in sorted(needed - keys - given):
         raise ConfigurationError(f"{_join(path, key)} is missing. {name} needs it: {_words(hints.get(key, Any))}.")
+
+
+def _written(hint: Any) -> str:
+    """How an object of ours is written in YAML, where `hint` asks for one."""
+    for part in (hint, *typing.get_args(hint)):
+        if inspect.isclass(part) and part.__module__.startswith("perennial."):
+            return f" Write {{_target_: {part.__module__}.{part.__name__}, <option>: <value>}}."
+    return ""
 
 
 def _target(name: str, path: str) -> Callable[..., Any]:

@@ -5,9 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 DONE, STOPPED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: all went well; stopped by the disk or a damaged record; not to be run as asked; Ctrl+C."""
+
+
+def wide_console(width: int = 150) -> Console:
+    """A console as wide as the terminal; where nobody watches one `width`, so that tables stay whole."""
+    from rich.console import Console  # only now: it takes its time
+
+    return Console(width=None if sys.stdout.isatty() else width)
 
 
 def script(program: str) -> Callable[[Callable[..., int]], Callable[..., int]]:

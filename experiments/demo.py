@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from perennial.experiments.console import script
+from perennial.experiments.console import script, wide_console
 from perennial.experiments.threads import one_thread
 
 
@@ -16,12 +16,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`perennial-demo`: 0 when done, 1 when the disk stopped it, 2 when the configuration cannot be run."""
     one_thread()
     options = _parser().parse_args(arguments)
-    from rich.console import Console
-
     from perennial.experiments import report, study, workers
     from perennial.experiments.progress import tracking
 
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = wide_console()
     try:
         name, asked = study.load(options.overrides)
         name, asked = (f"{name}_quick", asked.tiny()) if options.quick else (name, asked)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perennial.experiments import configuration, figures
 from perennial.experiments.configuration import ConfigurationError
-from perennial.experiments.console import script
+from perennial.experiments.console import script, wide_console
 from perennial.experiments.run import WORLD_GETS, build_world
 
 if TYPE_CHECKING:
@@ -82,9 +83,7 @@ def listing() -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print or draw; 0 when done, 2 when asked for something that is not there."""
     options = _parser().parse_intermixed_args(arguments)
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = wide_console(160)
     if options.command == "list":
         console.print(listing())
         return 0
@@ -104,6 +103,10 @@ def show(options: argparse.Namespace, console: Any) -> None:
 
     if options.days < 1:
         raise ValueError(f"'--days' must be an integer >= 1. Got {options.days}.")
+    try:
+        date.fromisoformat(options.first)
+    except ValueError as error:
+        raise ValueError(f"'--from' must be a day as 2010-11-30. Got {options.first!r}.") from error
     world = build(options.name, options.overrides, options.seed)
     first = world.day_of(options.first)
     console.print(declaration(world, options.name, first, options.days))

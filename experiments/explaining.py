@@ -14,7 +14,7 @@ from perennial.agents.lifecycle.explanations import GROUPS, Explainer, Explanati
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.tables import HOURS
 from perennial.agents.lifecycle.validation import SLICES
-from perennial.experiments.console import script
+from perennial.experiments.console import script, wide_console
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
 
@@ -87,8 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--versions", type=int, nargs=2, help="which two (default: the newest two that are kept)")
     parser.add_argument("--days", type=int, default=7, help="last days whose pages they are asked about (default 7)")
     options = parser.parse_args(arguments)
-    from rich.console import Console
-
     from perennial.experiments import workers
 
     try:
@@ -98,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"perennial-explain: {error}", file=sys.stderr)
         return 2
-    Console().print(table(found).rich())
+    wide_console().print(table(found).rich())
     return 0
 
 

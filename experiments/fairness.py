@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from perennial.agents.base import Agent, Keys
 from perennial.agents.lifecycle.fairness import Floats, disparate_impact, exposure_weights, odds_gaps
 from perennial.agents.lifecycle.tables import HOURS
-from perennial.experiments.console import script
+from perennial.experiments.console import script, wide_console
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
 
@@ -163,13 +163,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs.ask_finished(parser)
     parser.add_argument("--days", type=int, default=DAYS, help=f"its last days (default {DAYS})")
     options = parser.parse_args(arguments)
-    from rich.console import Console
-
     from perennial.experiments import workers
 
     run = runs.finished(options.run, options.days, options.trust)
     workers.one_torch_thread()
-    Console().print(table(of_run(run, options.days)).rich())
+    wide_console().print(table(of_run(run, options.days)).rich())
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.experiments import configuration
 from perennial.experiments.configuration import Node
-from perennial.experiments.console import script
+from perennial.experiments.console import script, wide_console
 from perennial.experiments.run import WORLD_GETS, Experiment, Run, build_world
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
@@ -197,8 +197,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the headroom of a world; 0 when done, 2 when the configuration cannot be run."""
     one_thread()
     options = _parser().parse_intermixed_args(arguments)
-    from rich.console import Console
-
     overrides = [f"world={options.world}", f"drift={options.drift}", *options.overrides]
     node = configuration.compose("config", overrides, WORLD_GETS).node
     experiment = configuration.build(node["experiment"], "experiment")
@@ -208,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names.append(f"{key.replace('_', ' ')} {value:g}" if key == "channel" else f"CTR level x{value:g}")
     for setting in settings:
         build_world(setting, node["seed"])  # what is wrong shows before anything runs
-    console = Console(width=None if sys.stdout.isatty() else 180)
+    console = wide_console(180)
     found = measure(settings, experiment, node["seed"], options.workers)
     console.print(policy_table(found[0], f"Headroom of {options.world}, {options.drift}").rich())
     console.print(found[0].verdict, highlight=False)
@@ -221,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="perennial-headroom", description=__doc__)
     parser.add_argument("world", help="a choice of conf/world, as gift_shop")
     parser.add_argument("drift", help="a choice of conf/drift, as seasonal")
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides, as in world.n_items=500 seed=3")
+    parser.add_argument("overrides", nargs="*", default=[], help="Hydra overrides, as in world.n_items=500 seed=3")
     parser.add_argument("--main-only", action="store_true", help="leave out other CTR levels and channels")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     return parser

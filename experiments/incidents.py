@@ -82,6 +82,8 @@ def incidents(records: Records) -> list[Incident]:
     """The post-mortems of a finished run, by onset."""
     days = results.read(records.run.folder).days
     found = sorted(changes(records), key=lambda change: change.onset)
+    if not found:
+        return []
     ends = [change.onset for change in found[1:]] + [days[-1].day + 1]
     hourly = _pages_by_hour(records, days)
     return [_incident(records, change, end, days, hourly) for change, end in zip(found, ends, strict=True)]

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perennial.experiments.console import script
+from perennial.experiments.console import script, wide_console
 from perennial.experiments.statistics import Interval, uplift_interval
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
@@ -145,9 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.seeds < 1 or options.workers < 1:
         parser.error("--seeds and --workers must be 1 or more.")
     found = gaps(options.workers, options.seeds)
-    from rich.console import Console
-
-    Console().print(table(found).rich())
+    wide_console().print(table(found).rich())
     if options.out is not None:
         from perennial.experiments import figures
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from perennial.agents.base import Agent, Keys
 from perennial.agents.lifecycle.registry import Registry
 from perennial.agents.lifecycle.tables import HOURS
-from perennial.experiments.console import script
+from perennial.experiments.console import script, wide_console
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
 
@@ -156,13 +156,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs.ask_finished(parser)
     parser.add_argument("--days", type=int, default=DAYS, help=f"replayed after each verdict (default {DAYS})")
     options = parser.parse_args(arguments)
-    from rich.console import Console
-
     from perennial.experiments import workers
 
     run = runs.finished(options.run, options.days, options.trust)
     workers.one_torch_thread()
-    Console().print(score(run, options.days).rich())
+    found = score(run, options.days)
+    wide_console().print(found.rich() if found.rows else "No rollout of this run came to a verdict.")
     return 0
 
 

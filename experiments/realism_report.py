@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from perennial.envs.calibration.recipes import SHOPS, VISITS
 from perennial.envs.calibration.tables import CalibrationError
 from perennial.envs.preset import Preset, load_preset
+from perennial.experiments.console import wide_console
 
 if TYPE_CHECKING:
     from perennial.envs.calibration.logs import PurchaseLog
@@ -83,11 +84,9 @@ def read_preset(path: Path) -> Preset:
 
 def show(tables: Sequence[Table]) -> None:
     """Print all tables and how many bars are met."""
-    from rich.console import Console
-
     from perennial.experiments.realism_tables import bars_of
 
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = wide_console()
     for table in tables:
         console.print(table.rich())
     console.print(NOTE, bars_of(tables).verdict, sep="\n", highlight=False)

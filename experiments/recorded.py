@@ -1,6 +1,6 @@
 """The lifecycle on a real click log, with no world behind it: `perennial-replay CLICKS strategy=nightly`.
 
-The log is that of `data.eshop_clothing_2008` (CC BY 4.0, https://doi.org/10.24432/C5QK7X): sessions of product clicks.
+The log is that of E-shop clothing 2008 (CC BY 4.0, https://doi.org/10.24432/C5QK7X): sessions of product clicks.
 It does not say what was shown, so a page is judged as next-click prediction is (test, then learn): the slot that holds
 the product clicked next is clicked, no other. Serving, log, monitor, watches, triggers, validation, training,
 registry, rollout and guardrails are those of the simulated shops. A person can be asked (``strategy=nightly_person``);
@@ -34,6 +34,7 @@ from perennial.agents.lifecycle.rollout import Deployment
 from perennial.agents.lifecycle.strategy import Strategy
 from perennial.agents.lifecycle.training import TrainingJob
 from perennial.agents.lifecycle.watchlist import Watchlist
+from perennial.envs.calibration.tables import read_table
 from perennial.experiments import configuration, results, resuming, run
 from perennial.experiments.configuration import ConfigurationError
 from perennial.experiments.console import script
@@ -216,15 +217,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Replay a click log, and print how often the product clicked next was on the page, week by week."""
     one_thread()
     parser = argparse.ArgumentParser(prog="perennial-replay", description=__doc__.split("\n")[0])
-    parser.add_argument("clicks", type=Path, help="Parquet file of clicks")
-    parser.add_argument("overrides", nargs="*", help="as for perennial-run: agent=popular strategy=nightly seed=1 ...")
+    columns = f"a row a click, with the columns {', '.join(COLUMNS)}, coded as E-shop clothing 2008 codes them"
+    parser.add_argument("clicks", type=Path, help=f"the click log, .parquet, .csv or .csv.gz: {columns}")
+    words = "as for perennial-run: agent=popular strategy=nightly seed=1 ..."
+    parser.add_argument("overrides", nargs="*", default=[], help=words)
     options = parser.parse_args(arguments)
     try:
         settings = run.compose(["agent=popular", *options.overrides])
         folder = Path(settings.output) / "replay" / (settings.name or settings.arm)
         if folder.exists():
             raise ConfigurationError(f"{folder} is there already. Choose another name=..., or delete it.")
-        loop = replay(RecordedShop(pl.read_parquet(options.clicks)), settings, folder)
+        loop = replay(RecordedShop(read_table(options.clicks, "clicks")), settings, folder)
     except (ConfigurationError, FileNotFoundError, ValueError) as error:
         print(f"perennial-replay: {error}", file=sys.stderr)
         return 2

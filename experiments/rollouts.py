@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from perennial.agents.lifecycle.evidence import Moments
 from perennial.agents.lifecycle.sequential import assigned, bets, log_gains, mixture_interval
-from perennial.experiments.console import script
+from perennial.experiments.console import script, wide_console
 from perennial.experiments.statistics import share_interval
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
@@ -320,16 +320,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if min(options.repetitions, options.pool, *options.users) < 1 or not 0 < options.share < 1:
         parser.error("--repetitions, --users and --pool must be 1 or more, --share between 0 and 1.")
-    from rich.console import Console
-
     visits, outcomes, kinds = record(options.seed, users=options.pool), {}, {}
     for users in options.users:
         for lift in options.lifts:
             count, seed = options.repetitions, options.seed
             outcomes[lift, users] = repeat(visits, lift, users, count, seed, options.share)
             kinds[lift, users] = rollout_kinds.repeat(visits, lift, users, count, seed, options.tolerances)
-    Console().print(table(outcomes).rich())
-    Console().print(rollout_kinds.table(kinds).rich())
+    wide_console().print(table(outcomes).rich())
+    wide_console().print(rollout_kinds.table(kinds).rich())
     return 0
 
 

@@ -273,6 +273,9 @@ def carry_out(run: Run) -> int:
             "or add overwrite=true to replace it."
         )
     else:
+        reviewer = run.strategy.get("review", {}).get("reviewer", {}).get("_target_", "")
+        if reviewer.endswith(".PersonReviewer"):
+            console.print(f"It waits for a person: perennial-review {run.folder}", highlight=False)
         try:
             with tracking(console, run.label, workers.total_days([run])) as tracker:
                 workers.in_this_process(run, tracker.advance)

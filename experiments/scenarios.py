@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from perennial.envs.scenarios import SCENARIOS, scenario
-from perennial.experiments.console import script
+from perennial.experiments.console import script, wide_console
 from perennial.experiments.headroom import CONTROL_BELOW, POLICIES, Headroom, Score, policy, score
 from perennial.experiments.tables import Column, Table
 from perennial.experiments.threads import one_thread
@@ -84,10 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"perennial-scenarios: {error}", file=sys.stderr)
         return 2
-    from rich.console import Console
-
     found = measure(names, options.seed, options.workers)
-    Console(width=None if sys.stdout.isatty() else 180).print(table(found).rich())
+    wide_console(180).print(table(found).rich())
     return 0
 
 

@@ -82,7 +82,7 @@ TABLE: dict[str, dict[str, Provenance]] = {
         **_all(_fitted(PURCHASES), "base_share log_share hour weekday volume taste_concentration activity_shape"),
         **_all(_fitted(PURCHASES + ", each product once"), "log_price_mean log_price_std"),
         **_all(_fitted(SIMULATED), "season world_taste_concentration visits_per_day"),
-        "categories": _assumed("rules on descriptions, or a lookup table, that come with the log"),
+        "categories": _assumed("rules on descriptions, or a lookup table, written for the log"),
         "ctr": _assumed("no open log holds impressions of listings; headroom is printed at x0.5, 1 and 2"),
         **_all(_literature(TOTALS), "cart_given_click purchase_given_cart"),
     },

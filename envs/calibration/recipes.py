@@ -14,6 +14,11 @@ from perennial.envs.preset import Source
 CC_BY = "Creative Commons Attribution 4.0 International (CC BY 4.0), https://creativecommons.org/licenses/by/4.0/"
 
 
+def _named(columns: Mapping[str, str]) -> str:
+    """The columns and what they mean."""
+    return ", ".join(f"{name} ({role})" for role, name in columns.items())
+
+
 @dataclass(frozen=True)
 class ShopRecipe:
     """A purchase log and how to read it; the arguments are those of `read_purchases`, files lie in one `folder`."""
@@ -29,6 +34,15 @@ class ShopRecipe:
     since: date | None = None
     until: date | None = None
     cancelled: str = ""
+
+    @property
+    def files(self) -> str:
+        """What the folder must hold: the log under our names for its columns, and the categories' rules."""
+        return (
+            f"{self.source.name}. DIR holds {self.purchases}, with the columns {_named(self.columns)}, and "
+            f"{self.categories}, which finds the categories: rules (order, category, regex) or a lookup table (text, "
+            "category)."
+        )
 
     def read(self, folder: Path) -> PurchaseLog:
         """The clean log."""
@@ -47,6 +61,11 @@ class VisitRecipe:
     folder: str
     clicks: str
     columns: Mapping[str, str]
+
+    @property
+    def files(self) -> str:
+        """What the folder must hold: the log under our names for its columns."""
+        return f"{self.source.name}. DIR holds {self.clicks}, with the columns {_named(self.columns)}."
 
     def read(self, folder: Path) -> ClickLog:
         """The clean log."""

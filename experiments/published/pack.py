@@ -89,7 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = [place for place, entry in enumerate(every) if options.word.lower() in entry.name.lower()]
     if not chosen or options.workers < 1:
         algorithms = ", ".join(sorted({entry.algorithm for entry in every}))
-        sys.exit(f"'word' must occur in an entry, and --workers be at least 1. Algorithms: {algorithms}.")
+        parser.error(
+            f"'word' must occur in an entry, and --workers be at least 1. Got {options.word!r} and {options.workers}. "
+            f"Algorithms: {algorithms}."
+        )
     comparisons = run(chosen, options.workers)
     from rich.console import Console
 

@@ -99,6 +99,10 @@ def test_first_line_is_a_comment(path: Path) -> None:
         ("experiment.history_days=400", r"reaches back before 2010-01-01"),
         ("seed=1,2", r"'seed=1,2' names several values\. Add -m"),
         ("seed", r"Options are written key=value"),
+        ("detector=adwin", r"Write detector@strategy\.trigger\.detector=adwin beside"),
+        ("agent/tuned=linucb", r"Write agent=tuned/linucb\. Got 'agent/tuned=linucb'"),
+        ("study=agents", r"Write perennial-demo study=agents"),
+        ("world.ladder=3", r"Write \{_target_: perennial\.envs\.notice\.Ladder, <option>: <value>\}"),
         ("agent._target_=perennial.agents.linucb.LinUBC", r"agent\._target_ names no class"),
     ],
 )

@@ -39,6 +39,15 @@ def test_the_change_is_the_declared_one(records: Records, incident: Incident) ->
     assert incident.change.size == pytest.approx(2.0, abs=0.01)
 
 
+def test_where_nothing_moves_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    still = run.compose([*SMALL[:-4], "drift=none", f"output={tmp_path}", "experiment.scored_days=2"])
+    execution.prepare([still], lambda days: None)
+    execution.execute(still, lambda days: None)
+    assert incidents.main([str(still.folder)]) == 0
+    assert "None: nothing moved" in capsys.readouterr().out
+    assert json.loads((still.folder / "incidents.json").read_text()) == []
+
+
 def test_the_answer_is_that_of_the_audit_trail(records: Records, incident: Incident) -> None:
     onset = incident.change.onset * 24
     fits = [line["tick"] for line in records.trainings if line["kind"] == "fit" and line["tick"] >= onset]

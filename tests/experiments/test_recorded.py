@@ -63,6 +63,15 @@ def test_what_is_no_click_log_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
     clicks().drop("price").write_parquet(tmp_path / "log.parquet")
     assert recorded.main([str(tmp_path / "log.parquet"), f"output={tmp_path}"]) == 2
     assert "Missing: price" in capsys.readouterr().err
+    (tmp_path / "log.parquet").write_text("no Parquet")
+    assert recorded.main([str(tmp_path / "log.parquet"), f"output={tmp_path}"]) == 2
+    assert "'clicks' must be a well-formed Parquet file" in capsys.readouterr().err
+
+
+def test_a_log_may_be_csv(tmp_path: Path) -> None:
+    clicks().write_csv(tmp_path / "log.csv")
+    small = ["agent=popular", "strategy=nightly", f"output={tmp_path}", "name=csv"]
+    assert recorded.main([str(tmp_path / "log.csv"), *small]) == 0
 
 
 def test_the_whole_lifecycle_runs_with_no_world_behind_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
