@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from perennial.agents.base import Items, Spaces, top_k
 from perennial.agents.validation import one_of
 
-WISH_BOUND = 5.0
-"""Entries of a wish lie in [-WISH_BOUND, WISH_BOUND]; an item's features are of about unit spread."""
+PROTO_BOUND = 5.0
+"""Entries of a proto-action lie in [-PROTO_BOUND, PROTO_BOUND]; an item's features are of about unit spread."""
 
 
 class Actions(ABC):
@@ -108,24 +108,24 @@ class Scores(Actions):
         return scores
 
 
-class Wishes(Actions):
+class Protos(Actions):
     """`Box(-5, 5, (F,))`: a point among the items' features; the K candidates nearest to it, nearest first.
 
     Dulac-Arnold et al. 2015, "Deep reinforcement learning in large discrete action spaces" (arXiv:1512.07679).
     """
 
     def space(self) -> gym_spaces.Box:
-        return gym_spaces.Box(-WISH_BOUND, WISH_BOUND, (self.items["features"].shape[1],), np.float32)
+        return gym_spaces.Box(-PROTO_BOUND, PROTO_BOUND, (self.items["features"].shape[1],), np.float32)
 
     def slates(self, actions: NDArray[Any], candidates: NDArray[np.int32]) -> NDArray[np.int32]:
         away = self.items["features"][candidates].astype(np.float64) - actions[:, None].astype(np.float64)
         return top_k(-(away**2).sum(axis=2), self.k)
 
     def guess(self, slates: NDArray[np.int32], candidates: NDArray[np.int32]) -> NDArray[np.float32]:
-        """The middle of what was shown, which is the wish itself only where it shows just these."""
+        """The middle of what was shown, which is the action itself only where it shows just these."""
         shown = np.take_along_axis(candidates, slates.astype(np.int64), axis=1)
         middle = self.items["features"][shown].mean(axis=1)
-        return np.clip(middle, -WISH_BOUND, WISH_BOUND).astype(np.float32)
+        return np.clip(middle, -PROTO_BOUND, PROTO_BOUND).astype(np.float32)
 
 
 KINDS: dict[str, type[Actions]] = {
@@ -133,7 +133,7 @@ KINDS: dict[str, type[Actions]] = {
     "item": Picks,
     "category": Categories,
     "scores": Scores,
-    "wish": Wishes,
+    "proto": Protos,
 }
 
 

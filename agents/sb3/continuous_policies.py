@@ -1,4 +1,4 @@
-"""Policies for SAC and TD3 over pages: scores of the candidates, or a wish among the items' features."""
+"""Policies for SAC and TD3 over pages: scores of the candidates, or a point among the items' features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from perennial.agents.base import Items
 from perennial.agents.sb3.features import CandidateScorer, scorer_options
-from perennial.agents.sb3.heads import EvenSpread, KeepsIds, ScoredValue, ScoreHead, StateHead, WishedValue
+from perennial.agents.sb3.heads import EvenSpread, KeepsIds, ProtoValue, ScoredValue, ScoreHead, StateHead
 from perennial.agents.sb3.q_policies import moving
 
 
@@ -32,7 +32,7 @@ class PageCritic(KeepsIds, ContinuousCritic):
 
 
 class PageSacPolicy(SACPolicy):
-    """`slate_size`: K where the action scores the candidates, as actor and critics then do; None where it is a wish."""
+    """`slate_size`: K where the action scores the candidates, as actor and critics then do; None for a proto-action."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class PageSacPolicy(SACPolicy):
 
 
 class PageTd3Policy(TD3Policy):
-    """`slate_size`: K where the action scores the candidates, as actor and critics then do; None where it is a wish."""
+    """`slate_size`: K where the action scores the candidates, as actor and critics then do; None for a proto-action."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ def page_critic(policy: Any, features_extractor: BaseFeaturesExtractor | None) -
     k = policy.slate_size
     critic.q_networks = []
     for index in range(critic.n_critics):
-        network = WishedValue(m, width, size) if k is None else ScoredValue(m, width, k)
+        network = ProtoValue(m, width, size) if k is None else ScoredValue(m, width, k)
         critic.add_module(f"qf{index}", network)
         critic.q_networks.append(network)
     return critic.to(policy.device)

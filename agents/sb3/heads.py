@@ -148,8 +148,8 @@ def _apart(scores: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(sums).scatter(1, place, sums)
 
 
-class WishedValue(nn.Module):
-    """(B, 1): the value of a wish, from state and wish; input: features, then the wish."""
+class ProtoValue(nn.Module):
+    """(B, 1): the value of a proto-action; input: features of the state, then the action."""
 
     def __init__(self, n_candidates: int, width: int, outputs: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""SAC over pages: a stochastic actor scores the candidates or wishes for a point among their features."""
+"""SAC over pages: a stochastic actor scores the candidates or names a point among their features."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from perennial.agents.validation import number
 
 
 class Continuous(OffPolicy):
-    """Serves by a vector in a box: ``action="scores"``, one number for each candidate, or ``"wish"``, see `actions`.
+    """Serves by a vector in a box: ``action="scores"``, one number for each candidate, or ``"proto"``, see `actions`.
 
     The chance of the slate that a drawn vector shows has no closed form: propensities are NaN, declared unknown.
     """
 
     def _set_action(self, action: Any) -> None:
-        self.action_kind = kind_of(action, ("scores", "wish"))
+        self.action_kind = kind_of(action, ("scores", "proto"))
 
     def begin(self, items: Items, spaces: Spaces, seed: int) -> None:
         self.network["slate_size"] = spaces.slate_size if self.action_kind is Scores else None
@@ -79,7 +79,7 @@ class Sac(Continuous):
     ) -> None:
         """Names as in stable-baselines3 (a step is a page), and:
 
-        action: "scores" or "wish".
+        action: "scores" or "proto".
         entropy_per_entry: target entropy in nats for each entry of the action; -1 is the paper's.
         reward_scale: factor on rewards.
         embedding, width: size of item vectors and of hidden layers.

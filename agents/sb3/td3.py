@@ -1,4 +1,4 @@
-"""TD3 over pages: a deterministic actor with Gaussian exploration scores the candidates or wishes for a point."""
+"""TD3 over pages: a deterministic actor with Gaussian exploration scores the candidates or names a point."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Td3(Continuous):
     ) -> None:
         """Names as in stable-baselines3 (a step is a page), and:
 
-        action: "scores" or "wish".
+        action: "scores" or "proto".
         noise: standard deviation of the exploration, of actions scaled to [-1, 1]; 0 = none.
         reward_scale: factor on rewards.
         embedding, width: size of item vectors and of hidden layers.

@@ -39,10 +39,10 @@ def test_the_highest_scores_are_shown_first_among_equals_first(world: World) -> 
 def test_the_nearest_items_are_shown(world: World) -> None:
     candidates = pages(world)["candidates"][:3]
     features = world.items["features"]
-    wish = np.clip(features[candidates[:, 17]], -5, 5)
-    found = ProtoActions(world).slates(wish, candidates, 3)
+    action = np.clip(features[candidates[:, 17]], -5, 5)
+    found = ProtoActions(world).slates(action, candidates, 3)
     assert found[:, 0].tolist() == [17, 17, 17]
-    distance = np.linalg.norm(features[candidates[0]] - wish[0], axis=1)
+    distance = np.linalg.norm(features[candidates[0]] - action[0], axis=1)
     assert np.array_equal(found[0], np.argsort(distance)[:10])
 
 

@@ -124,7 +124,7 @@ def test_who_serves_is_drawn_apart_from_what_the_copies_draw() -> None:
         assert (np.abs(counts / pages - chance) < 4 * np.sqrt(chance * (1 - chance) / pages)).all()
 
 
-@pytest.mark.parametrize("agent", [Ppo(), Sac(action="wish")])
+@pytest.mark.parametrize("agent", [Ppo(), Sac(action="proto")])
 def test_refuses_agents_that_learn_from_their_own_pages(agent: Agent) -> None:
     with pytest.raises(ValueError, match="'agent' must learn from any log. Got (Ppo|Sac), which learns from its own"):
         WindowEnsemble(agent)

@@ -26,9 +26,9 @@ OFF: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "dqn category": (Dqn, VALUES | {"action": "category"}),
     "qr_dqn": (QrDqn, VALUES | {"train_freq": 8, "n_quantiles": 10}),
     "sac": (Sac, REPLAY),
-    "sac wish": (Sac, REPLAY | {"action": "wish"}),
+    "sac proto": (Sac, REPLAY | {"action": "proto"}),
     "td3": (Td3, REPLAY),
-    "td3 wish": (Td3, REPLAY | {"action": "wish", "noise": 0.2}),
+    "td3 proto": (Td3, REPLAY | {"action": "proto", "noise": 0.2}),
 }
 ON: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "ppo": (Ppo, ROUNDS | {"credit": "page"}),

@@ -11,7 +11,7 @@ from perennial.envs import World
 from perennial.envs.actions import KINDS as ENV_KINDS
 from tests.agents.sb3.tiny import tiny_shop
 
-ALIKE = {"slate": "slate", "scores": "scores", "wish": "proto", "category": "category"}
+ALIKE = {"slate": "slate", "scores": "scores", "proto": "proto", "category": "category"}
 
 
 @pytest.mark.parametrize(("ours", "theirs"), ALIKE.items())
@@ -35,7 +35,7 @@ def test_they_show_what_the_environment_shows(ours: str, theirs: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_guess_of_an_actions_slate_shows_it_again(name: str) -> None:
-    """For wishes it need not: there, it shows the same items' neighbourhood, and learners check."""
+    """For proto-actions it need not: there, it shows the same items' neighbourhood, and learners check."""
     shop = tiny_shop()
     actions, (observations, _) = KINDS[name](shop.items, shop.spaces), shop.observe(30)
     candidates, space = observations["candidates"], actions.space()
@@ -43,7 +43,7 @@ def test_a_guess_of_an_actions_slate_shows_it_again(name: str) -> None:
     drawn = shop.random_slates(30) if name == "slate" else np.array([space.sample() for _ in range(30)])
     shown = actions.slates(drawn, candidates)
     again = actions.slates(actions.guess(shown, candidates), candidates)
-    if name != "wish":
+    if name != "proto":
         np.testing.assert_array_equal(again, shown)
     assert ((again == shown).all(axis=1)).any()
 

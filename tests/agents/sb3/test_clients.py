@@ -18,7 +18,7 @@ CLIENTS = {
     "A2C on categories": (A2C, "ShopCategory", {}),
     "DQN on categories": (DQN, "ShopCategory", {"learning_starts": 100, "buffer_size": 2000}),
     "SAC on scores": (SAC, "ShopScores", {"learning_starts": 100, "buffer_size": 2000, "train_freq": 8}),
-    "SAC on wishes": (SAC, "ShopProto", {"learning_starts": 100, "buffer_size": 2000, "train_freq": 8}),
+    "SAC on protos": (SAC, "ShopProto", {"learning_starts": 100, "buffer_size": 2000, "train_freq": 8}),
 }
 
 
