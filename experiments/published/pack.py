@@ -79,7 +79,7 @@ def run(chosen: Sequence[int], workers: int) -> list[Comparison]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure all entries or those whose name holds a word, print the table; exit 1 where one disagrees."""
+    """Measure all entries or those whose name holds a word, print the table; 1 if one disagrees, 2 if none is meant."""
     one_thread()
     parser = argparse.ArgumentParser(prog="perennial-published", description=__doc__)
     parser.add_argument("word", nargs="?", default="", help="only entries with this in their name, such as UCB1")

@@ -95,5 +95,7 @@ def test_the_command_prints_the_table_and_its_verdict(capsys: pytest.CaptureFixt
     text = capsys.readouterr().out
     assert re.search(r"Thompson, Gaussian +arms 0.4 and 0.6, T = 60: regret +3\.9\d+ ± 0\.013 +3\.955 .* yes", text)
     assert "1 of 1 within 3 standard errors." in text
-    with pytest.raises(SystemExit, match="'word' must occur in an entry.*UCB1"):
+    with pytest.raises(SystemExit) as refused:
         pack.main(["no such entry"])
+    assert refused.value.code == 2
+    assert re.search(r"'word' must occur in an entry.*Got 'no such entry'.*UCB1", capsys.readouterr().err)
