@@ -73,7 +73,7 @@ def compose(config: str, overrides: Sequence[str] = (), given: Mapping[str, set[
             del tree["hydra"]
             node = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigurationError(_elsewhere(overrides) or str(error).strip().splitlines()[0]) from error
+            raise ConfigurationError(_elsewhere(overrides, str(error)) or str(error).strip().splitlines()[0]) from error
     assert isinstance(node, dict)
     values = {str(key): value for key, value in node.items()}
     check(values, given=given)
@@ -238,11 +238,11 @@ def _forced(override: Override) -> str:
     return f"++{line}" if plain and override.key_or_group not in loader.list_groups("") else line
 
 
-def _elsewhere(overrides: Sequence[str]) -> str:
-    """What to write instead, if one of the overrides that Hydra refused chooses from a group of `ELSEWHERE`."""
+def _elsewhere(overrides: Sequence[str], refusal: str) -> str:
+    """What to write instead, if Hydra's refusal is of an override that chooses from a group of `ELSEWHERE`."""
     for override in overrides:
         group, _, choice = override.partition("=")
-        if group in ELSEWHERE:
+        if group in ELSEWHERE and group in refusal:
             return f"{group} is no group of a run's own. Write {ELSEWHERE[group].format(choice)}. Got '{override}'."
     return ""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perennial.envs.drift.schedules import day_of
 from perennial.experiments import configuration, figures
 from perennial.experiments.configuration import ConfigurationError
 from perennial.experiments.console import script, wide_console
@@ -103,12 +103,8 @@ def show(options: argparse.Namespace, console: Any) -> None:
 
     if options.days < 1:
         raise ValueError(f"'--days' must be an integer >= 1. Got {options.days}.")
-    try:
-        date.fromisoformat(options.first)
-    except ValueError as error:
-        raise ValueError(f"'--from' must be a day as 2010-11-30. Got {options.first!r}.") from error
+    first = int(day_of("--from", options.first))
     world = build(options.name, options.overrides, options.seed)
-    first = world.day_of(options.first)
     console.print(declaration(world, options.name, first, options.days))
     stem = Path(options.out or f"runs/drift/{options.name}-{world.preset.name}").with_suffix("")
     if options.name == "none":

@@ -326,8 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             count, seed = options.repetitions, options.seed
             outcomes[lift, users] = repeat(visits, lift, users, count, seed, options.share)
             kinds[lift, users] = rollout_kinds.repeat(visits, lift, users, count, seed, options.tolerances)
-    wide_console().print(table(outcomes).rich())
-    wide_console().print(rollout_kinds.table(kinds).rich())
+    wide_console().print(table(outcomes).rich(), rollout_kinds.table(kinds).rich())
     return 0
 
 

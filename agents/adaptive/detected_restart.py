@@ -64,8 +64,7 @@ class DetectedRestart(Wrapping):
         if start == "cold":
             self.last_tick = -1
             self._listen()
-        window = window.take(window.keys.tick >= self.first_tick)
-        new = window.take(window.keys.tick > self.last_tick)
+        new = window.take(window.keys.tick >= max(self.first_tick, self.last_tick + 1))
         restarted = self._watch(new) < len(new)
         kept = window.take(window.keys.tick >= self.first_tick)
         return self.agent.fit(kept, "cold" if restarted else start) | self._figures(restarted)

@@ -143,20 +143,17 @@ class SlateQ(Agent):
         return np.exp(np.clip(both[..., network.CHOICE], -LOGITS, LOGITS)), both[..., network.WORTH], nothing
 
     def act(self, observations: Observations, keys: Keys) -> Decision:
-        judged = self.judge(observations)
-        slates = OPTIMISERS[self.optimiser](*judged, self.pull)
-        return Decision(slates, np.ones(slates.shape), {"predicted_clicks": self._chances(judged[0], slates)})
+        judged, pull = self.judge(observations), self.pull
+        slates = OPTIMISERS[self.optimiser](*judged, pull)
+        drawn = np.take_along_axis(judged[0], slates, axis=1) * pull
+        chances = np.asarray(drawn / (1.0 + drawn.sum(axis=1, keepdims=True)), np.float64)  # of being the one chosen
+        return Decision(slates, np.ones(slates.shape), {"predicted_clicks": chances})
 
     @property
     def pull(self) -> NDArray[np.float32]:
         """float32 (K,): what the place of a slot multiplies an item's weight by; 1 for the first slot."""
         slot = self.parameters.views()["slot"].detach().numpy()
         return np.exp(np.clip(np.concatenate([np.zeros(1, slot.dtype), slot]), -LOGITS, LOGITS))
-
-    def _chances(self, weight: NDArray[np.float32], slates: NDArray[np.int32]) -> NDArray[np.float64]:
-        """float64 (B, K): the conditional logit's chance that each slot shown is the one that is chosen."""
-        drawn = np.take_along_axis(weight, slates, axis=1) * self.pull
-        return np.asarray(drawn / (1.0 + drawn.sum(axis=1, keepdims=True)), np.float64)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
@@ -211,12 +208,12 @@ class SlateQ(Agent):
 
     def _values_of(self, pages: transitions.Pages, after: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 (P,): value of the best slate of each page's next page by the present network; 0 without one."""
-        values = np.zeros(len(after), dtype=np.float32)
+        values, pull = np.zeros(len(after), dtype=np.float32), self.pull
         for rows in _chunks(np.flatnonzero(after >= 0)):
             weight, worth, nothing = self.judge(_observations(transitions.take(pages, after[rows])))
-            slates = OPTIMISERS[self.optimiser](weight, worth, nothing, self.pull).astype(np.int64)
+            slates = OPTIMISERS[self.optimiser](weight, worth, nothing, pull).astype(np.int64)
             shown = [np.take_along_axis(part, slates, axis=1) for part in (weight, worth)]
-            values[rows] = slate_value(shown[0], shown[1], nothing, self.pull)
+            values[rows] = slate_value(shown[0], shown[1], nothing, pull)
         return values
 
     # -- keeping -------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perennial.experiments import published
+from perennial.experiments.console import wide_console
 from perennial.experiments.threads import one_thread
 
 if TYPE_CHECKING:
@@ -94,11 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"Algorithms: {algorithms}."
         )
     comparisons = run(chosen, options.workers)
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = wide_console(WIDTH)
     console.print(table(comparisons))
     missed = sum(not comparison.agrees for comparison in comparisons)
     console.print(f"{len(comparisons) - missed} of {len(comparisons)} within 3 standard errors.")
